@@ -1,0 +1,43 @@
+"""What every test runs under: shapes checked at run time, the smoke profile, and a global state that is put back."""
+
+import os
+import random
+
+import numpy
+import pytest
+
+os.environ.setdefault("VQDIFF_PROFILE", "smoke")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+if os.environ.get("JAXTYPING_DISABLE", "").lower() not in ("1", "true"):
+    # Before the package's first import: every annotation becomes a check at each call.
+    # PEP 484 lets an int stand where a float is asked for; beartype does so when told.
+    from jaxtyping import install_import_hook
+
+    install_import_hook("vqdiff_edu", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+import torch  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+# Deadlines fail on a busy machine and say nothing about the code. In CI the examples are the same each time.
+_shared = {"deadline": None, "max_examples": 25, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("local", **_shared)
+settings.register_profile("ci", derandomize=True, print_blob=True, **_shared)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(autouse=True)
+def _global_state_is_restored():
+    """A test may seed, switch gradients off or set variables; the next one must not notice."""
+    environment, python, arrays, torch_state = dict(os.environ), random.getstate(), numpy.random.get_state(), torch.get_rng_state()
+    gradients, dtype, deterministic = torch.is_grad_enabled(), torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled()
+    yield
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
+    random.setstate(python)
+    numpy.random.set_state(arrays)
+    torch.set_rng_state(torch_state)
+    torch.set_grad_enabled(gradients)
+    torch.set_default_dtype(dtype)
+    torch.use_deterministic_algorithms(deterministic)

@@ -1,0 +1,448 @@
+"""The tools that judge everything else, judged: they must pass what is right and refuse what is not."""
+
+import math
+import sys
+import threading
+import time
+import types
+
+import numpy
+import pytest
+import torch
+from scipy import stats
+
+from vqdiff_edu import checks
+from vqdiff_edu.checks import Exercise, check, grade, verify, verify_mean
+
+# ------------------------------------------------------------------ verify
+
+
+def test_verify_prints_one_line_and_returns_the_largest_difference(capsys):
+    left = torch.zeros(2, 512)
+    left[1, 3] = 3.1e-8
+    largest = verify("eq-reverse-posterior", left, torch.zeros(2, 512), atol=1e-6)
+    assert largest == pytest.approx(3.1e-8, rel=1e-3)
+    assert capsys.readouterr().out == "eq-reverse-posterior: max |difference| 3.1e-08 <= 1e-06 over 1,024 values\n"
+
+
+@pytest.mark.parametrize("value", [2, 2.0, True + 1, numpy.float32(2), numpy.full((3,), 2.0), torch.tensor(2), [2.0, 2.0], 2 + 0j])
+def test_verify_takes_numbers_arrays_and_tensors(value):
+    assert verify("eq-x", value, 2.0, atol=0) == 0
+
+
+def test_verify_tells_the_worst_place_and_both_values():
+    left = torch.tensor([[1.0, 2.0], [3.0, 4.5]])
+    with pytest.raises(AssertionError, match=r"eq-x: 2 of 4 values .* worst at \[1, 1\]: left 4.5, right 4"):
+        verify("eq-x", left, torch.tensor([[1.0, 2.1], [3.0, 4.0]]), atol=0.01)
+
+
+def test_verify_reports_the_worst_after_allowing_for_rtol():
+    with pytest.raises(AssertionError, match=r"worst at \[0\]"):  # 1000 is off by more, but is allowed to be
+        verify("eq-x", [1.5, 1001.0], [1.0, 1000.0], atol=0, rtol=0.01)
+
+
+@pytest.mark.parametrize("left, right", [(torch.zeros(4), torch.zeros(4, 1)), (torch.zeros(1), torch.zeros(3)), (torch.zeros(2, 3), torch.zeros(3))])
+def test_verify_does_not_broadcast(left, right):
+    with pytest.raises(AssertionError, match="shape"):
+        verify("eq-x", left, right, atol=1.0)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_verify_refuses_non_finite_values_even_if_equal(bad):
+    with pytest.raises(AssertionError, match="left has 1 non-finite values of 2"):
+        verify("eq-x", [bad, 0.0], [bad, 0.0], atol=1.0)
+
+
+@pytest.mark.parametrize("label", ["reverse-posterior", "fig-x", "eq-", "eq x", ""])
+def test_verify_refuses_a_label_that_is_no_equation(label):
+    with pytest.raises(ValueError, match="label"):
+        verify(label, 1.0, 1.0, atol=0)
+
+
+def test_verify_refuses_nothing_and_a_negative_tolerance():
+    with pytest.raises(ValueError, match="left is empty"):
+        verify("eq-x", torch.zeros(0, 3), torch.zeros(0, 3), atol=1)
+    for atol in (-1e-6, math.nan):
+        with pytest.raises(ValueError, match="atol"):
+            verify("eq-x", 1.0, 1.0, atol=atol)
+
+
+def test_verify_compares_in_double_precision():
+    with pytest.raises(AssertionError):
+        verify("eq-x", 1.0 + 1e-10, 1.0, atol=1e-12)
+    with pytest.raises(AssertionError):
+        verify("eq-x", 1j, 0.0, atol=0.5)
+
+
+def test_verify_leaves_a_graph_alone():
+    leaf = torch.ones(2, requires_grad=True)
+    verify("eq-x", leaf * 2, torch.full((2,), 2.0), atol=0)
+    assert leaf.grad is None
+
+
+# ------------------------------------------------------------------ verify_mean
+
+
+def normal(*shape, seed=0, **kwargs):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64, **kwargs)
+
+
+def test_verify_mean_accepts_the_mean_and_refuses_a_shift_of_six_standard_errors():
+    samples = normal(900, 5)
+    samples -= samples.mean(0)  # the mean is now exactly 0 and the standard error 1/30
+    assert verify_mean("eq-x", samples, torch.zeros(5)) == 0
+    shift = torch.tensor([0, 0, 0, 0.2, 0], dtype=torch.float64)
+    with pytest.raises(AssertionError, match=r"eq-x: z = .* at \[3\]: mean .* of n = 900, closed form 0"):
+        verify_mean("eq-x", samples + shift, torch.zeros(5))
+
+
+def test_verify_mean_widens_for_many_components():
+    one = checks._family_threshold(4, 1)
+    many = checks._family_threshold(4, 784)
+    assert one == pytest.approx(4)
+    assert 784 * stats.norm.sf(many) == pytest.approx(stats.norm.sf(4), rel=1e-6)
+    assert checks._family_threshold(4, 10**7) < 8
+
+
+def test_verify_mean_keeps_its_false_alarm_rate_at_small_n():
+    """A component whose Student t has the rarity of 3 sigmas must come out as z = 3."""
+    for dof in (29, 99, 3999):
+        for z in (2.0, 3.0, 4.0, 5.5):
+            t = stats.t.isf(stats.norm.sf(z), dof)
+            assert checks._gaussian_z(torch.tensor(t), dof).item() == pytest.approx(z, rel=0.01)
+
+
+def test_verify_mean_false_alarms_are_as_rare_as_promised():
+    """At 2 sigmas, 4.6 % of families of 50 should fail: 400 families give 18 plus or minus 4.2; uncorrected, 90 % would."""
+    failures = 0
+    for seed in range(400):
+        try:
+            verify_mean("eq-x", normal(40, 50, seed=seed), 0.0, sigmas=2)
+        except AssertionError:
+            failures += 1
+    assert 4 <= failures <= 36
+
+
+def test_verify_mean_without_variance_asks_for_equality_up_to_rounding():
+    third = torch.full((30, 2), 1 / 3)  # float32: its mean is 1/3 to 1e-8
+    assert verify_mean("eq-x", third, 1 / 3) == 0
+    with pytest.raises(AssertionError, match="z = inf"):
+        verify_mean("eq-x", third, 0.33334)
+
+
+def test_verify_mean_needs_thirty_replicates():
+    for samples in (normal(29), torch.tensor(1.0)):
+        with pytest.raises(ValueError, match="30 replicates"):
+            verify_mean("eq-x", samples, 0.0)
+
+
+def test_verify_mean_refuses_other_shapes_and_non_finite_values():
+    with pytest.raises(AssertionError, match="shape"):
+        verify_mean("eq-x", normal(30, 4), torch.zeros(4, 1))
+    with pytest.raises(AssertionError, match="shape"):
+        verify_mean("eq-x", normal(30, 4), torch.zeros(1))
+    samples = normal(30, 4)
+    samples[3, 2] = math.nan
+    with pytest.raises(AssertionError, match="samples has 1 non-finite"):
+        verify_mean("eq-x", samples, 0.0)
+
+
+def test_verify_mean_catches_a_missing_square_root():
+    variance = 0.04
+    with pytest.raises(AssertionError):
+        verify_mean("eq-x", (variance * normal(4000)) ** 2, variance)
+    verify_mean("eq-x", (variance**0.5 * normal(4000)) ** 2, variance)
+
+
+# ------------------------------------------------------------------ exercises
+
+
+def halve(x):
+    return x / 2
+
+
+def make(**changes):
+    given = {
+        "kind": "implement",
+        "solution": halve,
+        "cases": lambda: [(torch.arange(6.0).reshape(2, 3),), (torch.tensor([2.0, -2.0]),)],
+        "wrong": {
+            "doubling": (lambda x: x * 2, "Which way?"),
+            "integer division": (lambda x: x // 2, "What is half of 1?"),
+            "in-place": (lambda x: x.div_(2), "Whose tensor is it?"),
+        },
+        "property": "the half of every element",
+    }
+    return Exercise("70-1", **{**given, **changes})
+
+
+def test_a_right_answer_is_right_and_its_message_is_one_line():
+    verdict = grade(make(), lambda x: 0.5 * x)
+    assert verdict.ok and verdict.status == "right" and str(verdict) == "70-1: right, on 2 cases"
+
+
+def raises_not_implemented(x):
+    raise NotImplementedError
+
+
+def raises_not_implemented_with_text(x):
+    raise NotImplementedError("your turn")
+
+
+@pytest.mark.parametrize("stub", [None, ..., lambda x: None, lambda x: ..., lambda x: (None, None), raises_not_implemented, raises_not_implemented_with_text])
+def test_a_stub_is_not_tried(stub):
+    verdict = grade(make(), stub)
+    assert verdict.status == "not tried" and not verdict.ok and verdict.message == "70-1: not tried"
+
+
+def test_an_operation_that_torch_lacks_is_an_error_and_no_stub():
+    def attempt(x):
+        return torch.ops.aten.some_missing(x) if False else unsupported()
+
+    def unsupported():
+        missing = types.SimpleNamespace(run=exec)
+        missing.run("raise NotImplementedError('addmm not implemented for Bool')")
+
+    verdict = grade(make(), attempt)
+    assert verdict.status == "wrong" and "addmm" in verdict.message
+
+
+@pytest.mark.parametrize(
+    "answer, expected",
+    [
+        (lambda x: (x / 2)[None], "shape: expected [2], got [1, 2]"),
+        (lambda x: (x / 2).double(), "dtype: expected float32, got float64"),
+        (lambda x: (x / 2).double()[None] + 1, "shape:"),
+        (lambda x: (x / 2).double() + 1, "dtype:"),
+        (lambda x: x / 2 + 1, "value at [0]: got 2, expected 1 (2 of 2 differ)"),
+        (lambda x: "a string", "type:"),
+        (lambda x: None if len(x.shape) == 2 else x / 2, "got None"),
+        (lambda x: x / 2 * math.nan, "value at [0]: got nan, expected 1"),
+        ("not a function", "expected a function"),
+    ],
+)
+def test_shape_then_dtype_then_value(answer, expected):
+    verdict = grade(make(), answer)
+    assert verdict.status == "wrong" and expected in verdict.message
+
+
+def test_the_smallest_failing_input_the_property_and_the_seed_are_shown():
+    message = grade(make(), lambda x: x / 3).message
+    assert "x = [2, -2] (float32[2])" in message  # listed second, but smaller
+    assert "the half of every element" in message and "seed 0" in message
+    message = grade(make(), lambda x: x / 2 if x.ndim == 1 else x).message
+    assert "float32[2, 3]" in message
+
+
+@pytest.mark.parametrize("name", ["doubling", "integer division", "in-place"])
+def test_classic_mistakes_are_named(name):
+    exercise = make()
+    mistake, hint = exercise.wrong[name]
+    verdict = grade(exercise, mistake)
+    assert verdict.status == "wrong" and f"this looks like: {name}. {hint}" in verdict.message
+
+
+def test_a_mistake_that_agrees_on_some_cases_only_is_not_named():
+    verdict = grade(make(), lambda x: x * 2 if x.ndim == 1 else x * 3)
+    assert verdict.status == "wrong" and "this looks like" not in verdict.message
+
+
+def test_an_answer_that_changes_its_input_is_told_so_and_gets_copies():
+    kept = torch.tensor([2.0, -2.0])
+    verdict = grade(make(cases=lambda: [(kept,)], wrong={}), lambda x: x.div_(2))
+    assert verdict.status == "wrong" and "changes its input in place" in verdict.message
+    assert kept.tolist() == [2.0, -2.0]
+
+
+def test_inputs_nested_in_lists_and_dicts_are_copied_and_watched():
+    kept = {"a": [torch.ones(2)]}
+    exercise = make(solution=lambda d: d["a"][0] + 1, cases=lambda: [(kept,)], wrong={})
+    verdict = grade(exercise, lambda d: d["a"][0].add_(1))
+    assert "in place" in verdict.message and kept["a"][0].tolist() == [1, 1]
+    assert grade(exercise, lambda d: 1 + d["a"][0]).ok
+
+
+def test_a_generator_gives_solution_and_answer_the_same_numbers():
+    def draw(shape, generator):
+        return torch.randn(shape, generator=generator)
+
+    exercise = make(solution=draw, cases=lambda: [((3,), torch.Generator().manual_seed(5))], wrong={})
+    assert grade(exercise, lambda shape, generator: torch.randn(shape, generator=generator)).ok
+    assert not grade(exercise, lambda shape, generator: torch.randn(shape)).ok
+
+
+def test_global_randomness_is_seeded_alike_and_restored():
+    import random
+
+    exercise = make(solution=lambda x: torch.rand(3) + random.random() + numpy.random.rand(), wrong={})
+    before = torch.get_rng_state(), random.getstate(), numpy.random.get_state()[1].tolist()
+    assert grade(exercise, lambda x: torch.rand(3) + random.random() + numpy.random.rand()).ok
+    assert torch.equal(before[0], torch.get_rng_state()) and before[1] == random.getstate()
+    assert before[2] == numpy.random.get_state()[1].tolist()
+
+
+def test_gradient_mode_and_default_dtype_are_restored():
+    def attempt(x):
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        return x / 2
+
+    assert grade(make(), attempt).ok
+    assert torch.is_grad_enabled() and torch.get_default_dtype() is torch.float32
+
+
+def test_an_answer_may_take_gradients_even_under_no_grad():
+    exercise = make(solution=lambda x: 2 * x, cases=lambda: [(torch.ones(2, requires_grad=True),)], wrong={})
+    with torch.no_grad():
+        assert grade(exercise, lambda x: torch.autograd.grad((x**2).sum(), x)[0]).ok
+
+
+def test_a_crash_is_a_verdict_with_its_message_and_line():
+    def attempt(x):
+        y = x / 2
+        return y.sum(dim=7)  # the offending line
+
+    message = grade(make(), attempt).message
+    assert "IndexError" in message and "return y.sum(dim=7)" in message
+
+
+@pytest.mark.parametrize("error", [SystemExit, ZeroDivisionError, RecursionError, AssertionError])
+def test_no_error_of_the_answer_gets_out(error):
+    def attempt(x):
+        raise error("boom")
+
+    verdict = grade(make(), attempt)
+    assert verdict.status == "wrong" and error.__name__ in verdict.message
+
+
+def test_a_solution_may_be_to_raise():
+    def refuse(x):
+        raise ValueError("x")
+
+    exercise = make(solution=refuse, wrong={})
+    assert grade(exercise, refuse).ok
+    assert "expected a ValueError" in grade(exercise, halve).message
+
+
+def test_an_endless_answer_is_cut_off_and_its_thread_ends():
+    before, started = threading.active_count(), time.monotonic()
+
+    def endless(x):
+        while True:
+            x = x + 0
+
+    verdict = grade(make(), endless, seconds=0.2)
+    assert verdict.status == "wrong" and "0.2 s" in verdict.message
+    assert time.monotonic() - started < 5
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    "answer, status",
+    [(0.25, "right"), (torch.tensor(0.25), "right"), (1 / 4 + 1e-9, "right"), (0.5, "wrong"), ("0.25", "wrong"), (None, "not tried"), ([0.25], "wrong")],
+)
+def test_compute(answer, status):
+    exercise = Exercise("70-2", kind="compute", solution=0.25, wrong={"no square": (0.5, "Square it.")})
+    assert grade(exercise, answer).status == status
+
+
+def test_compute_names_the_mistake_and_keeps_the_solution_to_itself():
+    exercise = Exercise("70-2", kind="compute", solution=0.7123, wrong={"no square": (0.5, "Square it.")})
+    assert "no square. Square it." in grade(exercise, 0.5).message
+    assert "0.71" not in grade(exercise, 0.6).message
+    several = Exercise("70-2", kind="compute", solution=(torch.tensor([1.0, 2.0]), 3.0))
+    assert grade(several, (torch.tensor([1.0, 2.0]), 3)).ok
+    assert "part 1" in grade(several, (torch.tensor([1.0, 2.0]), 4)).message
+    assert "structure" in grade(several, torch.zeros(2)).message
+
+
+def test_a_dict_and_a_named_tuple_are_compared_part_by_part():
+    from typing import NamedTuple
+
+    class Pair(NamedTuple):
+        mean: torch.Tensor
+        variance: torch.Tensor
+
+    exercise = make(solution=lambda x: {"mean": x, "variance": x**2}, wrong={})
+    assert grade(exercise, lambda x: {"variance": x * x, "mean": x}).ok
+    assert "part variance: value" in grade(exercise, lambda x: {"mean": x, "variance": x}).message
+    assert "structure" in grade(exercise, lambda x: {"mean": x}).message
+    exercise = make(solution=lambda x: Pair(x, x**2), wrong={})
+    assert grade(exercise, lambda x: (x, x * x)).ok
+    assert "part 1: shape" in grade(exercise, lambda x: (x, x[None])).message
+
+
+def test_predict_among_options_and_a_number():
+    exercise = Exercise("70-3", kind="predict", solution="falls", options=("falls", "rises"), wrong={"rises": ("rises", "Look again.")})
+    assert grade(exercise, " Falls").ok
+    assert "Look again." in grade(exercise, "rises").message
+    assert "none of 'falls', 'rises'" in grade(exercise, "stays").message
+    number = Exercise("70-3", kind="predict", solution=100, atol=10)
+    assert grade(number, 107).ok and not grade(number, 120).ok
+
+
+def test_explain_shows_its_rubric_and_is_never_wrong():
+    verdict = grade(Exercise("70-4", kind="explain", rubric=["names the wall", "says why"]), "some text")
+    assert verdict.status == "not tried" and "names the wall" in verdict.message
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        ({"id": "1-1"}, "id"),
+        ({"kind": "quiz"}, "kind"),
+        ({"kind": "explain"}, "rubric"),
+        ({"kind": "implement", "solution": 3}, "solution"),
+        ({"kind": "predict", "solution": "c", "options": ("a", "b")}, "options"),
+    ],
+)
+def test_an_exercise_that_makes_no_sense_is_refused(arguments, named):
+    with pytest.raises(ValueError, match=named):
+        Exercise(**{"id": "70-1", "kind": "compute", "solution": 1, **arguments})
+
+
+@pytest.fixture
+def part7(monkeypatch):
+    """A part of the book with one exercise in it."""
+    module = types.ModuleType("vqdiff_edu.exercises.part7")
+    module.EXERCISES = {"70-1": make(), "71-1": make()}
+    package = types.ModuleType("vqdiff_edu.exercises")
+    package.__path__ = []
+    monkeypatch.setitem(sys.modules, "vqdiff_edu.exercises", package)
+    monkeypatch.setitem(sys.modules, "vqdiff_edu.exercises.part7", module)
+
+
+def test_check_finds_prints_and_returns(part7, capsys):
+    verdict = check("70-1", halve)
+    assert verdict.ok and capsys.readouterr().out == "70-1: right, on 2 cases\n"
+    verdict._ipython_display_()  # at a cell's end: printed already
+    assert capsys.readouterr().out == ""
+    grade(make(), halve)._ipython_display_()
+    assert capsys.readouterr().out == "70-1: right, on 2 cases\n"
+
+
+def test_check_raises_only_if_strict(part7):
+    assert not check("70-1", lambda x: x).ok
+    for answer in (lambda x: x, None):
+        with pytest.raises(AssertionError, match="70-1"):
+            check("70-1", answer, strict=True)
+    assert check("70-1", halve, strict=True).ok
+
+
+def test_an_unknown_exercise_is_refused_with_the_nearest(part7):
+    with pytest.raises(ValueError, match=r"'70-9'; the nearest are 70-1"):
+        check("70-9", None)
+    for unknown in ("forward-1", "99-1"):
+        with pytest.raises(ValueError, match="expected chapter-number"):
+            check(unknown, None)
+
+
+def test_chapters_below_ten_belong_to_part_one(monkeypatch):
+    module = types.ModuleType("part1")
+    module.EXERCISES = {"03-1": make()}
+    asked = []
+    monkeypatch.setattr(checks.importlib, "import_module", lambda name: asked.append(name) or module)
+    assert check("03-1", halve).ok and asked == ["vqdiff_edu.exercises.part1"]
