@@ -33,8 +33,8 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 PROGRESS = re.compile(r"\d+%\|.*\|")  # what tqdm draws
 ASK_SOURCES = """
 import json as _json, sys as _sys
-_data = _sys.modules.get("vqdiff_edu.data")
-print(_json.dumps(dict(getattr(_data, "SOURCES_USED", {}))))
+_imported = getattr(_sys.modules.get("vqdiff_edu.data"), "SOURCES_USED", {})
+print(_json.dumps({**_imported, **globals().get("SOURCES_USED", {})}))  # the data chapter has its own
 """
 
 

@@ -24,7 +24,7 @@ def stages() -> dict[str, list[list[str]]]:
     pytest = [sys.executable, "-m", "pytest", "--no-header", "-n", WORKERS]
     return {
         "fidelity": [[sys.executable, "scripts/fidelity.py"]],
-        "style": [[f"{BIN}/ruff", "check", "."], [f"{BIN}/ruff", "format", "--check", "."]],
+        "style": [[f"{BIN}/ruff", "check", "."], [f"{BIN}/ruff", "format", "--check", "--output-format", "concise", "."]],
         "notebooks": [[f"{BIN}/nbdev_test", "--n_workers", WORKERS, "--do_print", "--timing"]],
         "faults": [[*pytest, "tests/faults"]],
         "tests": [[*pytest, "tests", "--ignore", "tests/faults"]],

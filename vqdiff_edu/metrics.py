@@ -64,7 +64,7 @@ def _same_dim(a: Tensor, b: Tensor) -> None:
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f"features_a and features_b must have equal dimensions, got {a.shape[-1]} and {b.shape[-1]}")
 
-# %% ../nbs/2_quantization/17_measuring_samples.ipynb #14bc7a54
+# %% ../nbs/2_quantization/17_measuring_samples.ipynb #55dbd2ed
 def _factor(cov: Float[Tensor, "dim dim"]) -> Float[Tensor, "dim dim"]:
     """A matrix L with L Lᵀ = cov. Eigenvalues within rounding of zero (or below) count as zero, so a covariance without full rank is welcome."""
     values, vectors = torch.linalg.eigh(cov)
@@ -81,7 +81,7 @@ def frechet_distance(
     |mean difference|² + tr A + tr B - 2 tr (A^½ B A^½)^½, in squared units of the features [@eq-frechet; Heusel et al. 2017]. Biased upwards by about
     constant / n: compare only distances of equal n. Warns if a sample has no more points than dimensions; ValueError for shapes, dimensions, NaN.
     """
-    a, b = (_statistics(*pair) for pair in (("features_a", features_a), ("features_b", features_b)))
+    a, b = _statistics("features_a", features_a), _statistics("features_b", features_b)
     _same_dim(a.mean, b.mean)
     trace_of_root = torch.linalg.svdvals(_factor(a.cov).T @ _factor(b.cov)).sum()
     distance = (a.mean - b.mean).square().sum() + a.cov.trace() + b.cov.trace() - 2 * trace_of_root
@@ -148,7 +148,7 @@ class ClassifierTask:
         loss = F.cross_entropy(logits, batch["label"])
         return loss, {"accuracy": (logits.argmax(1) == batch["label"]).float().mean()}
 
-# %% ../nbs/2_quantization/17_measuring_samples.ipynb #83f7aa40
+# %% ../nbs/2_quantization/17_measuring_samples.ipynb #1906788b
 def classifier_recipe() -> Recipe:
     """How the ruler was made: eight passes over the 60,000 training digits. No weight average: batch statistics belong to the weights of the moment."""
     steps = by_profile(smoke=4, laptop=1875)
@@ -161,12 +161,13 @@ def train_classifier(out_dir, recipe: Recipe | None = None, resume: bool = False
     """Train the classifier, round it to float16 as it will be stored, and measure that on all test digits: `card["metrics"]["test_accuracy"]`."""
     recipe = recipe or classifier_recipe()
     torch.manual_seed(recipe.seed)
-    run = fit(ClassifierTask(), Batches(digits("train", source), recipe.batch_size, seed=recipe.seed), recipe, out_dir, resume)
+    train, test = digits("train", source), digits("test", source)
+    run = fit(ClassifierTask(), Batches(train, recipe.batch_size, seed=recipe.seed), recipe, out_dir, resume)
     run.model.load_state_dict(
         {key: value.float() if value.is_floating_point() else value for key, value in to_half(run.model.state_dict()).items()}
     )
-    test = digits("test", source)
     correct = _logits(run.model, to_float(test.images)).argmax(1) == test.labels
+    run.card["data"] = {"source": train.source, "sha256": train.sha256}
     run.card["metrics"] = {"test_accuracy": correct.double().mean().item(), "test_errors": int((~correct).sum()), "rounding": "float16"}
     return run
 

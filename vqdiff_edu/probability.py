@@ -35,14 +35,14 @@ def categorical_kl(
     p = log_p.exp()
     return (p * (log_p - log_q).masked_fill(p == 0, 0.0)).sum(1)
 
-# %% ../nbs/1_start/03_latent_variables.ipynb #fbf3e416
+# %% ../nbs/1_start/03_latent_variables.ipynb #a8ac78e7
 def normal_kl(
     mean1: Float[Tensor, "..."],
     logvar1: Float[Tensor, "..."] | float,
     mean2: Float[Tensor, "..."] | float,
     logvar2: Float[Tensor, "..."] | float,
 ) -> Float[Tensor, "..."]:
-    """KL(N(mean1, exp(logvar1)) || N(mean2, exp(logvar2))) in nats, elementwise and broadcast (the book's eq-gaussian-kl). Sum it over a vector's entries."""
+    """KL(N(mean1, exp(logvar1)) || N(mean2, exp(logvar2))) in nats, elementwise and broadcast (@eq-gaussian-kl). Sum it over a vector's entries."""
     logvar1, mean2, logvar2 = (torch.as_tensor(v, dtype=mean1.dtype, device=mean1.device) for v in (logvar1, mean2, logvar2))
     return 0.5 * (logvar2 - logvar1 + (logvar1 - logvar2).exp() + (mean1 - mean2).square() * (-logvar2).exp() - 1)
 
@@ -64,11 +64,11 @@ def sample_gaussian(
     noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
     return mean + (0.5 * logvar).exp() * noise
 
-# %% ../nbs/1_start/03_latent_variables.ipynb #9634c60e
+# %% ../nbs/1_start/03_latent_variables.ipynb #61bac241
 def gaussian_product(
     mean1: Float[Tensor, "..."], var1: Float[Tensor, "..."], mean2: Float[Tensor, "..."], var2: Float[Tensor, "..."]
 ) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
-    """Mean and variance of the normalised product of two Gaussian densities in one variable: precisions add (the book's eq-gaussian-product).
+    """Mean and variance of the normalised product of two Gaussian densities in one variable: precisions add (@eq-gaussian-product).
 
     Variances, not standard deviations or log-variances. Raises ValueError if a variance is not above 0.
     """
@@ -78,13 +78,13 @@ def gaussian_product(
     var = var1 * var2 / (var1 + var2)
     return (mean1 * var2 + mean2 * var1) / (var1 + var2), var
 
-# %% ../nbs/1_start/03_latent_variables.ipynb #531af46f
+# %% ../nbs/1_start/03_latent_variables.ipynb #a5c95444
 def condition_gaussian(
     mean: Float[Tensor, " dim"], cov: Float[Tensor, " dim dim"], index: Sequence[int], observed: Float[Tensor, " seen"]
 ) -> tuple[Float[Tensor, " rest"], Float[Tensor, " rest rest"]]:
     """Mean and covariance of the other coordinates of N(mean, cov), in their order, once those at `index` are seen to be `observed`.
 
-    The book's eq-gaussian-conditioning (Schur complement). Raises ValueError for shapes that do not fit, or an index that is repeated or out of range.
+    @eq-gaussian-conditioning, by the Schur complement. Raises ValueError for shapes that do not fit, or an index that is repeated or out of range.
     """
     index, dim = [int(i) for i in index], len(mean)
     if mean.ndim != 1 or cov.shape != (dim, dim):

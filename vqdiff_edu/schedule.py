@@ -41,14 +41,14 @@ def _check_betas(betas: Float[Tensor, " step"]) -> Float64[Tensor, " step"]:
         raise ValueError("betas must lie in (0, 1), the last in (0, 1]; check for zeros, ones and NaN")
     return values
 
-# %% ../nbs/3_diffusion/20_forward_process.ipynb #3f230786
+# %% ../nbs/3_diffusion/20_forward_process.ipynb #2670a910
 def check_timesteps(t: int | Int[Tensor, "*batch"], num_timesteps: int) -> Int[Tensor, "*batch"]:
     """Timesteps as an int64 tensor on the CPU.
 
     Accepts an int or an integer tensor of any shape with values in -1 (clean data) … `num_timesteps` - 1; `ValueError` for
     others, `TypeError` for floats and booleans.
     """
-    steps = torch.as_tensor(t, device="cpu")
+    steps = torch.as_tensor(t, device="cpu") if isinstance(t, Tensor) or hasattr(t, "__index__") else torch.tensor(math.nan)
     if steps.dtype == torch.bool or steps.is_floating_point() or steps.is_complex():
         raise TypeError(f"t must be an int or an integer tensor, got {t!r}")
     outside = (steps < -1) | (steps >= num_timesteps)
@@ -114,13 +114,10 @@ def zero_terminal_alphas_cumprod(alphas_cumprod: Float[Tensor, " step"]) -> Floa
         raise ValueError(f"alphas_cumprod must have one axis and at least two values, got shape {tuple(root.shape)}")
     return ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
 
-# %% ../nbs/3_diffusion/20_forward_process.ipynb #1c707392
+# %% ../nbs/3_diffusion/20_forward_process.ipynb #4ea0a699
 @dataclass(frozen=True, eq=False)
 class NoiseSchedule:
-    """How much noise each of T steps adds, t = 0 … T - 1; clean data is t = -1. All tensors are float64 on the CPU.
-
-    Made from step variances in (0, 1), the last may be 1, or by a named constructor, each explained at its function above.
-    """
+    """How much noise each of T steps adds, in float64 on the CPU; t = 0 … T - 1, clean data is t = -1. `ValueError` for betas outside (0, 1), last 1 allowed."""
 
     betas: Float[Tensor, " step"] = field(repr=False)
     alphas: Float64[Tensor, " step"] = field(init=False, repr=False)

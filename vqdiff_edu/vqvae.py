@@ -14,17 +14,18 @@ from torch import Tensor, nn
 
 from .vector_quantizer import Quantized
 
-# %% ../nbs/2_quantization/15_mnist_vqvae.ipynb #27bf0420
+# %% ../nbs/2_quantization/15_mnist_vqvae.ipynb #5226169a
 class ConvBlock(nn.Module):
-    """Two 3×3 convolutions that learn a correction to their input."""
+    """Two 3×3 convolutions around a normalisation, which learn a correction to their input."""
 
     def __init__(self, channels: int):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm = nn.GroupNorm(8, channels)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Float[Tensor, "batch channel height width"]) -> Tensor:
-        return x + self.second(F.silu(self.first(F.silu(x))))
+        return x + self.second(F.silu(self.norm(self.first(F.silu(x)))))
 
 # %% ../nbs/2_quantization/15_mnist_vqvae.ipynb #536128e4
 @dataclass

@@ -78,5 +78,5 @@ def test_grade_accepts_the_solution_and_finds_one_wrong_element(extra, shape, se
         return y
 
     exercise = Exercise("70-1", kind="implement", solution=torch.tanh, cases=cases, wrong={"one off": (one_off, "Count.")})
-    assert grade(exercise, lambda x: (1 - 2 / (torch.exp(2 * x) + 1))).ok
+    assert grade(exercise, lambda x: 1 - 2 / (torch.exp(2 * x) + 1)).ok
     assert "one off. Count." in grade(exercise, one_off).message

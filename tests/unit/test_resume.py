@@ -19,7 +19,9 @@ from vqdiff_edu import training
 from vqdiff_edu.data import Batches
 from vqdiff_edu.training import Recipe, fit, read_checkpoint, write_checkpoint
 
-RECIPE = Recipe("resume", steps=120, batch_size=16, lr=1e-2, warmup=10, weight_decay=0.01, ema_decay=0.9, checkpoint_every=7, log_every=10, seed=3)
+RECIPE = Recipe(
+    "resume", steps=120, batch_size=16, lr=1e-2, warmup=10, weight_decay=0.01, ema_decay=0.9, checkpoint_every=7, log_every=10, seed=3
+)
 
 
 class Autoencoder(nn.Module):
@@ -134,7 +136,9 @@ FORGET = [forget_optimizer, forget_order, forget_average, forget_generator, forg
 def test_nothing_in_the_checkpoint_is_idle(uninterrupted, tmp_path, monkeypatch, forget):
     """The comparison above can fail: a checkpoint that forgot one part ends in other weights."""
     kept = []
-    monkeypatch.setattr(training, "write_checkpoint", lambda state, path: (write_checkpoint(state, path), kept.append(read_checkpoint(path))))
+    monkeypatch.setattr(
+        training, "write_checkpoint", lambda state, path: (write_checkpoint(state, path), kept.append(read_checkpoint(path)))
+    )
     train(tmp_path)
     state = kept[6]
     forget(state, kept[0])

@@ -1,0 +1,83 @@
+"""What `make book` does once the environment is there: run the tour on this machine, then make the pages.
+
+With Quarto on the PATH the book is rendered by Quarto, otherwise by scripts/render.py with pandoc.  Either way
+_docs/index.html is the page to open, and _docs/live/ holds what the tour computed here and now.
+"""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "_docs"
+TOUR = "nbs/1_start/00_tour.ipynb"
+QUARTO = """Quarto is not on the PATH, so the pages are made with pandoc: the same chapters, plainer, without search.
+For the full site install Quarto (https://quarto.org/docs/get-started, a package for every system) and run `make book` again."""
+
+
+def python(*command: str) -> int:
+    return subprocess.run([sys.executable, *command], cwd=ROOT).returncode
+
+
+def run_tour(folder: Path) -> tuple[Path, str]:
+    """Execute the tour into `folder` and say on what data; the repository's copy stays as it is."""
+    print("1. The tour, run on this machine", flush=True)
+    command = [sys.executable, "scripts/execute.py", TOUR, "--profile", "laptop", "--out", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit("The tour failed, see above; no page was made.")
+    print(done.stdout, end="", flush=True)
+    return folder / "1_start" / "00_tour.ipynb", sources_of(done.stdout)
+
+
+def pictures_of(notebook: Path, folder: Path) -> list[Path]:
+    """Write every picture among the notebook's outputs to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    outputs = [o for cell in json.loads(notebook.read_text())["cells"] for o in cell.get("outputs", [])]
+    pictures = ["".join(o["data"]["image/png"]) for o in outputs if "image/png" in o.get("data", {})]
+    paths = [folder / f"tour-{number}.png" for number in range(1, len(pictures) + 1)]
+    for path, picture in zip(paths, pictures, strict=True):
+        path.write_bytes(base64.b64decode(picture))
+    return paths
+
+
+def sources_of(printed: str) -> str:
+    """A sentence on the data that execute.py reported."""
+    if "data stand-in" in printed:
+        return "The tour ran on the embedded STAND-IN digits: MNIST was not on this machine and could not be downloaded."
+    return "The tour ran on real MNIST." if "data mnist" in printed else "The tour needed no data beyond what the package holds."
+
+
+def render() -> bool:
+    """The whole book to _docs/; False if something in it could not be resolved."""
+    print("2. The pages", flush=True)
+    if quarto := shutil.which("quarto"):
+        env = {**os.environ, "QUARTO_PYTHON": sys.executable, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        if subprocess.run([quarto, "render"], cwd=ROOT, env=env).returncode == 0:
+            return True
+        print("Quarto failed, see above; the pages are made with pandoc instead.", flush=True)
+    else:
+        print(QUARTO, flush=True)
+    return python("scripts/render.py") == 0
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        tour, source = run_tour(Path(temporary))
+        complete = render()
+        pictures = pictures_of(tour, DOCS / "live")
+        python("scripts/render.py", "--page", str(tour), str(DOCS / "live" / "index.html"))
+    print(f"\n{source}")
+    print(f"Its {len(pictures)} pictures: {DOCS / 'live'}")
+    print(f"Its page:       {DOCS / 'live' / 'index.html'}")
+    print(f"Open the book:  {DOCS / 'index.html'}")
+    sys.exit(not complete)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,436 @@
+"""The book's tests, tested: each must find a fault that was put into a small bad book on purpose."""
+
+import hashlib
+import json
+
+import pytest
+
+from vqdiff_edu.checks import Exercise
+
+from . import test_exercises as exercises
+from . import test_modules as modules
+from . import test_notebooks as notebooks
+from . import test_references as references
+from . import test_results as results
+from . import test_site as site
+from .book import Book
+
+TITLE = "# A title {#sec-a}\n\n> A promise.\n\n[Colab](https://colab.research.google.com/github/u/r/blob/b/nbs/1_start/02_data.ipynb)"
+END = ("md", "What next?")
+
+
+def code(source, *outputs):
+    return {
+        "cell_type": "code",
+        "source": source.splitlines(keepends=True),
+        "outputs": list(outputs),
+        "metadata": {},
+        "execution_count": None,
+    }
+
+
+def cell(given):
+    if isinstance(given, dict):
+        return given
+    kind, source = given
+    return {"cell_type": "markdown", "source": source.splitlines(keepends=True), "metadata": {}} if kind == "md" else code(source)
+
+
+@pytest.fixture
+def make(tmp_path):
+    """make({"1_start/02_data": [cells]}, bib="", files=["data"]) -> Book"""
+
+    def build(pages, bib="", files=(), extra=()):
+        (tmp_path / "settings.ini").write_text("[DEFAULT]\nuser = u\nrepo = r\nbranch = b\n")
+        (tmp_path / "references.bib").write_text(bib)
+        for name, cells in pages.items():
+            path = tmp_path / "nbs" / f"{name}.ipynb"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({"cells": [cell(c) for c in cells]}))
+        for name in files:
+            path = tmp_path / "vqdiff_edu" / f"{name}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+        for name, text in extra:
+            (tmp_path / name).write_text(text)
+        return Book(tmp_path)
+
+    return build
+
+
+def one(make, *cells, name="1_start/02_data", **kwargs):
+    book = make({name: [("md", TITLE), *cells, END]}, **kwargs)
+    return book, book.notebooks[0]
+
+
+def export(module, source):
+    return [("code", f"#| default_exp {module}"), ("code", f"#| exports\n{source}")]
+
+
+# ------------------------------------------------------------------ modules
+
+
+def test_module_without_notebook_and_notebook_without_module(make):
+    book, _ = one(make, *export("data", "x = 1"), files=["orphan", "__init__", "_modidx", "exercises/part1"])
+    text = "\n".join(modules.homeless_modules(book))
+    assert "orphan: no notebook" in text and "exercises.part1: no notebook" in text and "exports data, which is not" in text
+    assert "__init__" not in text and "_modidx" not in text
+
+
+def test_two_notebooks_with_one_module(make):
+    book = make({"1_start/02_data": export("data", "x = 1"), "1_start/03_more": export("data", "y = 1")}, files=["data"])
+    assert "2 notebooks export it" in modules.homeless_modules(book)[0]
+
+
+def test_exports_without_a_module(make):
+    assert "no `#| default_exp`" in modules.module_problems(one(make, ("code", "#| export\nx = 1"))[1])[0]
+    assert "nothing exported" in modules.module_problems(one(make, ("code", "#| default_exp data"))[1])[0]
+    assert "2 times" in modules.module_problems(one(make, *export("a", "x = 1"), *export("b", "x = 1"))[1])[0]
+    assert not modules.module_problems(one(make, *export("data", "x = 1"))[1])
+
+
+@pytest.mark.parametrize(
+    "importer, imported, fine",
+    [
+        ("2_quantization/11_b:b", "1_start/02_a:a", True),
+        ("1_start/02_a:a", "2_quantization/11_b:b", False),
+        ("1_start/03_a:a", "7_tools/71_viz:viz", True),
+        ("7_tools/71_viz:viz", "1_start/03_a:a", False),
+        ("7_tools/71_viz:viz", "1_start/02_data:data", True),
+        ("1_start/03_a:a", "7_tools/73_recipes:recipes", False),
+        ("7_tools/73_recipes:recipes", "3_diffusion/25_b:b", True),
+        ("7_tools/74_cli:cli", "7_tools/73_recipes:recipes", True),
+        ("7_tools/73_recipes:recipes", "7_tools/74_cli:cli", False),
+        ("9_appendix/solutions/part2:exercises.part2", "7_tools/74_cli:cli", True),
+        ("3_diffusion/25_b:b", "9_appendix/solutions/part2:exercises.part2", False),
+    ],
+)
+@pytest.mark.parametrize(
+    "form",
+    ["from vqdiff_edu.{} import x", "from vqdiff_edu import {}", "import vqdiff_edu.{}", "def f():\n    from vqdiff_edu.{} import x"],
+)
+def test_reading_order(make, importer, imported, fine, form):
+    (page, module), (other, name) = importer.split(":"), imported.split(":")
+    if "from vqdiff_edu import" in form and "." in name:
+        pytest.skip("not a form of that import")
+    book = make({page: export(module, form.format(name)), other: export(name, "x = 1")})
+    nb = next(nb for nb in book.notebooks if nb.module == module)
+    assert bool(modules.import_problems(book, nb)) is not fine
+
+
+def test_self_import_and_circles(make):
+    book = make({"1_start/02_a": export("a", "from vqdiff_edu.a import x")})
+    assert "its own module" in modules.import_problems(book, book.notebooks[0])[0]
+    book = make(
+        {"7_tools/70_checks": export("checks", "import vqdiff_edu.viz"), "7_tools/71_viz": export("viz", "import vqdiff_edu.checks")}
+    )
+    assert "checks" in modules.import_circles(book)[0]
+
+
+def test_an_experiment_may_look_ahead(make):
+    book = make(
+        {
+            "1_start/02_a": [*export("a", "x = 1"), ("code", "from vqdiff_edu.recipes import y")],
+            "7_tools/73_recipes": export("recipes", "y = 1"),
+        }
+    )
+    assert not modules.import_problems(book, book.notebooks[0])
+
+
+# ------------------------------------------------------------------ references
+
+EQUATION = ("md", "$$ a = b $$ {#eq-ab}")
+
+
+def test_equations_must_be_verified_and_cited(make):
+    book, nb = one(make, EQUATION)
+    text = "\n".join(references.equation_problems(book, nb))
+    assert 'verify("eq-ab"' in text and "no text says @eq-ab" in text
+    book, nb = one(make, EQUATION, ("md", "By @eq-ab."), ("code", 'verify_mean(\n    "eq-ab", 1, 1)'))
+    assert not references.equation_problems(book, nb)
+    book, nb = one(make, ("code", 'verify("eq-nothing", 1, 1, atol=0)'))
+    assert "eq-nothing" in references.equation_problems(book, nb)[0]
+
+
+def test_a_verification_in_another_chapter_does_not_count(make):
+    book = make({"1_start/02_a": [EQUATION, ("md", "@eq-ab")], "1_start/03_b": [("code", 'verify("eq-ab", 1, 1, atol=0)')]})
+    assert 'no cell here says verify("eq-ab"' in references.equation_problems(book, book.notebooks[0])[0]
+
+
+def test_labels_and_references(make):
+    book, nb = one(make, EQUATION, EQUATION, ("code", "#| label: fig-one\n1"), ("md", "See @fig-one, @fig-two and @sec-a."))
+    assert "eq-ab is defined 2 times" in references.label_problems(book)[0]
+    assert references.reference_problems(book, nb.rel) == ["@fig-two is defined nowhere"]
+
+
+BIB = "@article{ho2020denoising,\n title = {a},\n doi = {10.1/2}\n}\n@misc{Bad,\n title = {b}\n}\n"
+
+
+def test_citations_and_bibliography(make):
+    prose = "As in [@ho2020denoising; @nobody2020nothing, p. 3]. Mail a@b.org, code `x @decorator`, $a @maths$."
+    book, nb = one(make, ("md", prose + "\n\n```python\n@dataclass\nclass A: ...\n```\n"), bib=BIB)
+    assert references.citation_problems(book, nb.rel) == ["@nobody2020nothing is not in references.bib"]
+    assert not references.entry_problems(book, "ho2020denoising")
+    text = "\n".join(references.entry_problems(book, "Bad"))
+    assert "no doi" in text and "cited nowhere" in text and "author, year" in text
+    book, _ = one(make, ("md", "@ho2020denoising"), bib=BIB * 2)
+    assert "twice" in references.entry_problems(book, "ho2020denoising")[0]
+
+
+def test_links(make):
+    prose = "[a](../nope.ipynb) [b](02_data.ipynb#sec-a) [c](https://x.org/nope) [d](02_data.ipynb#sec-z) ![p](pic.png) [e](../../../x) `[f](code)`"
+    book, nb = one(make, ("md", prose))
+    problems = "\n".join(references.link_problems(book, nb.rel))
+    assert problems.splitlines() == [
+        "../nope.ipynb does not exist",
+        "#sec-z is defined nowhere",
+        "pic.png does not exist",
+        "../../../x leaves the project",
+    ]
+    book, _ = one(make, extra=[("index.qmd", "[start](nbs/1_start/02_data.ipynb) [gone](nbs/gone.ipynb) @sec-b")])
+    assert references.link_problems(book, "index.qmd") == ["nbs/gone.ipynb does not exist"]
+    assert references.reference_problems(book, "index.qmd") == ["@sec-b is defined nowhere"]
+
+
+# ------------------------------------------------------------------ notebooks
+
+
+def test_long_cells_and_a_code_cell_at_the_end(make):
+    book = make({"1_start/02_data": [("md", TITLE), ("code", "#| echo: true\n" + "x = 1\n\n" * 40), ("code", "x = 1\n" * 41)]})
+    problems = notebooks.shape_problems(book.notebooks[0])
+    assert len(problems) == 2 and problems[0].startswith("cell 2 has 41 lines") and "last cell must be markdown" in problems[1]
+
+
+def test_large_notebooks(make):
+    _, nb = one(make, code("1", {"output_type": "display_data", "data": {"image/png": "A" * 2**21}}))
+    assert "2 MB is the bound" in notebooks.shape_problems(nb)[0]
+
+
+@pytest.mark.parametrize(
+    "source, mixed",
+    [
+        ("import torch\nfrom torch import nn", False),
+        ("#| export\nimport torch  # the library", False),
+        ("import torch\nx = 1", True),
+        ("x = 1\nfrom torch import nn", True),
+        ("def f():\n    import torch", False),
+        ("%matplotlib inline\nx = 1\n!ls", False),
+        ("%%bash\nimport nothing", False),
+    ],
+)
+def test_imports_among_other_code(make, source, mixed):
+    _, nb = one(make, ("code", source))
+    assert notebooks.import_mix(nb.code[0]) is mixed
+
+
+def test_errors_and_stand_in_results(make):
+    notice = "using the STAND-IN,\nbecause MNIST is not to be had on this machine, and so on"
+    error = {"output_type": "error", "ename": "E", "evalue": "", "traceback": ["boom"]}
+    warned = {
+        "output_type": "stream",
+        "name": "stderr",
+        "text": ["UserWarning: using the STAND-IN,  because MNIST is\n", "not to be had on this machine, and so on"],
+    }
+    _, nb = one(make, code("1", error), code("2", warned), code("3", {"output_type": "stream", "name": "stdout", "text": ["real"]}))
+    problems = notebooks.output_problems(nb, notice)
+    assert (
+        problems[0].startswith("cell 1 stores an error")
+        and problems[1].startswith("cell 2 stores a result of the stand-in")
+        and len(problems) == 2
+    )
+
+
+@pytest.mark.parametrize("folder", notebooks.FOLDERS)
+def test_paths_of_a_machine(make, folder):
+    path = "/" + folder + "/me/x"
+    printed = {"output_type": "execute_result", "data": {"text/plain": [f"PosixPath('{path}')"]}}
+    _, nb = one(make, ("md", f"in {path}"), ("code", f"open('{path}')"), code("p", printed))
+    assert [p.split()[2] for p in notebooks.path_problems(nb)] == ["says", "says", "prints"]
+    _, nb = one(make, ("md", f"https://example.org{path} and ../{folder}/x and ~/{folder}/x, left/{folder}/right"))
+    assert not notebooks.path_problems(nb)
+
+
+def test_pictures_hold_no_paths(make):
+    _, nb = one(make, code("1", {"output_type": "display_data", "data": {"image/png": "x /" + "tmp/y"}}))
+    assert not notebooks.path_problems(nb)
+
+
+def test_figures(make):
+    picture = {"output_type": "display_data", "data": {"image/png": "A"}}
+    caption, alt = '#| fig-cap: "What the digits look like"', '#| fig-alt: "A row of ten digits, each in grey"'
+    _, nb = one(
+        make,
+        code("#| label: fig-a\nplot()"),
+        code("plot()", picture),
+        code(f"#| label: fig-b\n{caption}\n{alt}\nplot()", picture),
+        code(f"{alt}\nplot()", picture),
+    )
+    problems = notebooks.figure_problems(nb)
+    assert len(problems) == 3 and "fig-cap" in problems[0] and "fig-alt" in problems[1] and problems[2].startswith("cell 2 (a picture)")
+    _, nb = one(make, code(f"#| label: fig-b\n{caption}\n{caption.replace('cap', 'alt')}\nplot()"))
+    assert "repeats the caption" in notebooks.figure_problems(nb)[0]
+
+
+@pytest.mark.parametrize(
+    "opening, found",
+    [
+        (TITLE, None),
+        (TITLE.replace(" {#sec-a}", ""), "no label"),
+        ("Words.\n\n" + TITLE, "first markdown cell"),
+        (TITLE + "\n\n# Another {#sec-b}", "only `# Title`"),
+        (TITLE + "\n\n```python\n# a comment\n```", None),
+        (TITLE.replace("> ", ""), "promise"),
+        (TITLE.replace("02_data", "03_other"), "no Colab badge"),
+        (TITLE + " [x](https://colab.research.google.com/github/u/r/blob/b/nbs/x.ipynb)", "leads elsewhere"),
+    ],
+)
+def test_titles_promises_and_badges(make, opening, found):
+    book = make({"1_start/02_data": [("md", opening), END]})
+    problems = notebooks.title_problems(book.notebooks[0], notebooks.badge_of(book, book.notebooks[0]))
+    assert not problems if found is None else any(found in problem for problem in problems), problems
+
+
+# ------------------------------------------------------------------ exercises
+
+
+def exercise(**changes):
+    given = {
+        "kind": "implement",
+        "solution": lambda x: x / 2,
+        "cases": lambda: [(3.0,), (8.0,)],
+        "wrong": {"doubling": (lambda x: x * 2, "Which way round?")},
+        "property": "half",
+    }
+    return Exercise("02-1", **{**given, **changes})
+
+
+@pytest.mark.parametrize(
+    "stub, empty",
+    [
+        ("def f(x):\n    ...\ncheck('02-1', f)", True),
+        ('def f(x):\n    """Words."""\n    # yours\n    raise NotImplementedError\ncheck("02-1", f)', True),
+        ("def f(x):\n    return None\ncheck('02-1', f)", True),
+        ("answer = None\nverdict = check('02-1', answer)", True),
+        ("answer = (None, None)\ncheck('02-1', answer)", True),
+        ("a, b = None, None\ncheck('02-1', a)", True),
+        ("check('02-1', None)", True),
+        ("def f(x):\n    return x / 2\ncheck('02-1', f)", False),
+        ("answer = 3\ncheck('02-1', answer)", False),
+        ("answer = None\nanswer = 3\ncheck('02-1', answer)", False),
+        ("check('02-1', lambda x: x / 2)", False),
+        ("check('02-1', unknown)", False),
+    ],
+)
+def test_stubs(make, stub, empty):
+    _, nb = one(make, ("code", stub))
+    assert exercises.unsolved(nb, "02-1") is empty
+
+
+def test_exercises_in_the_wrong_place(make):
+    book, _ = one(make, ("code", "check('02-2', None)"))
+    assert "has no check" in exercises.place_problems(book, "02-1", "exercises.part1", exercise())[0]
+    assert "has no chapter" in exercises.place_problems(book, "03-1", "exercises.part1", exercise())[1]
+    text = "\n".join(exercises.place_problems(book, "02-2", "exercises.part2", exercise()))
+    assert "calls itself 02-1" in text and "belongs to part 1" in text
+    explain = exercise(kind="explain", rubric=["a", "b"])
+    assert "never asks it" in exercises.place_problems(book, "02-1", "exercises.part1", explain)[0]
+    book, _ = one(make, ("md", "**02-1 (explain).** Why?"))
+    assert not exercises.place_problems(book, "02-1", "exercises.part1", explain)
+
+
+def test_checks_in_any_form_are_seen(make):
+    _, nb = one(make, ("code", "checks.check('02-7', None)\nif x:\n    print(check('02-8', None))"))
+    assert exercises.asked(nb).keys() == {"02-7", "02-8"}
+
+
+def test_declarations():
+    assert not exercises.declaration_problems(exercise())
+    assert "property" in exercises.declaration_problems(exercise(property=""))[0]
+    assert "no classic mistake" in exercises.declaration_problems(exercise(wrong={}))[0]
+    assert "no hint" in exercises.declaration_problems(exercise(wrong={"a": (abs, "")}))[0]
+    assert "rubric" in exercises.declaration_problems(exercise(kind="explain", rubric=["one"]))[0]
+
+
+def test_gradings():
+    assert not exercises.grading_problems(exercise()) and not exercises.accidents(exercise())
+    harmless = {"harmless": (lambda x: 0.5 * x, "No difference.")}
+    assert "is found 'right'" in exercises.grading_problems(exercise(wrong=harmless))[0]
+    twins = {"a": (lambda x: x * 2, "First hint."), "b": (lambda x: x + x, "Second hint.")}
+    assert "'b' is refused but not named" in exercises.grading_problems(exercise(wrong=twins))[0]
+    calls = iter(range(100))
+    assert "solution is refused" in exercises.grading_problems(exercise(solution=lambda x: x + next(calls)))[0]
+    assert "ZeroDivisionError" in exercises.accidents(exercise(solution=lambda x: x / 0))[0]
+    assert "no cases" in exercises.accidents(exercise(cases=lambda: []))[0]
+
+
+# ------------------------------------------------------------------ results and site
+
+
+def test_stored_runs(make):
+    printed = {"output_type": "stream", "name": "stdout", "text": ["1"]}
+    _, nb = one(make, code("print(1)", printed))
+    good = {"cells_sha256": results.own_hash(nb), "profile": "laptop", "data": ["mnist"]}
+    assert not results.run_problems(nb, good)
+    assert "knows no run" in results.run_problems(nb, None)[0]
+    assert "code changed" in results.run_problems(nb, good | {"cells_sha256": "0"})[0]
+    assert "'smoke'" in results.run_problems(nb, good | {"profile": "smoke"})[0]
+    assert "stand-in" in results.run_problems(nb, good | {"data": ["stand-in"]})[0]
+    assert not results.run_problems(nb, good | {"data": ["mnist", "stand-in"]})
+    _, silent = one(make, code("print(1)"))
+    assert "no stored outputs" in results.run_problems(silent, good)[0]
+
+
+def test_what_needs_a_run(make):
+    assert one(make, ("code", "print(1)"))[1].runs
+    assert not one(make, *export("data", "x = 1"), ("code", "#| eval: false\nprint(1)"))[1].runs
+
+
+def test_stand_in_results():
+    assert results.stand_in_places([{"source": "stand-in"}, {"a": {"profile": "smoke"}}]) == [
+        "[0].source is 'stand-in'",
+        "[1].a.profile is 'smoke'",
+    ]
+    assert not results.stand_in_places([{"source": "mnist", "profile": "laptop", "note": "smoke"}])
+
+
+def test_weight_bounds():
+    parts = {"a": 1, "b": 2, "c": 3}
+    assert not results.size_problems({"a": 2**20, "b": 2**21}, parts)
+    assert "parts 1 and 2" in results.size_problems({"a": 2**20, "b": 2**21 + 1}, parts)[0]
+    assert "in all" in results.size_problems({"c": 25 * 2**20}, parts)[0]
+
+
+def test_stale_models():
+    weights, recipe = b"w", {"steps": 10, "betas": (0.9, 0.99)}
+    sha = hashlib.sha256(weights).hexdigest()
+    good = {"sha256": sha, "fingerprint": "f", "recipe": {"steps": 10, "betas": [0.9, 0.99]}, "profile": "laptop", "seed": 0}
+    good |= {"wall_seconds": 1.5, "versions": {"torch": "2"}, "metrics": {"n": 1}, "data": {"source": "mnist"}, "parents": {"vae": "p"}}
+
+    def problems(**changes):
+        return "\n".join(results.card_problems(good | changes, weights, recipe, "f", {"vae": {"sha256": "p"}}))
+
+    assert problems() == ""
+    assert "sha256" in problems(sha256="0")
+    assert "differs in steps" in problems(fingerprint="g", recipe={"steps": 9, "betas": [0.9, 0.99]})
+    assert "child of another vae" in problems(parents={"vae": "q"})
+    assert "data.source is 'stand-in'" in problems(data={"source": "stand-in"})
+    assert "metrics.source is 'stand-in'" in problems(metrics={"source": "stand-in"})
+    assert "profile 'smoke'" in problems(profile="smoke")
+    assert "lacks versions, metrics" in problems(versions={}, metrics=None)
+
+
+def contents(*chapters, appendices=()):
+    return {"book": {"chapters": ["index.qmd", {"part": "P", "chapters": list(chapters)}], "appendices": list(appendices)}}
+
+
+def test_table_of_contents(make):
+    pages = {"1_start/02_a": [END], "1_start/03_b": [END], "7_tools/70_c": [END]}
+    book = make(pages, extra=[("index.qmd", "Hello")])
+    a, b, c = "nbs/1_start/02_a.ipynb", "nbs/1_start/03_b.ipynb", "nbs/7_tools/70_c.ipynb"
+    assert not site.contents_problems(book, contents(a, b, appendices=[c]))
+    assert f"{b} is not listed" in site.contents_problems(book, contents(a, appendices=[c]))[0]
+    assert "does not exist" in site.contents_problems(book, contents(a, b, "nbs/x.ipynb", appendices=[c]))[0]
+    assert "twice" in site.contents_problems(book, contents(a, b, b, appendices=[c]))[0]
+    assert "order" in site.contents_problems(book, contents(b, a, appendices=[c]))[0]
+    assert "belongs to the appendices" in site.contents_problems(book, contents(a, b, c))[0]
+    assert "index.qmd" in site.contents_problems(book, {"book": {"chapters": [a, b], "appendices": [c]}})[0]

@@ -1,0 +1,136 @@
+"""Bad input and bad weather: each error names the thing and what to do."""
+
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.unit.test_data import files_in, mirror  # noqa: F401  (a fixture)
+from vqdiff_edu import data
+from vqdiff_edu.data import Batches, digits, dtmf, to_float, to_uint8
+
+
+@pytest.mark.parametrize("wrong", [torch.zeros(2), torch.zeros(2, dtype=torch.int64)])
+def test_to_float_wants_bytes(wrong):
+    with pytest.raises(TypeError, match=r"images must be uint8.*got torch\."):
+        to_float(wrong)
+
+
+def test_to_uint8_wants_floats_without_nan():
+    with pytest.raises(TypeError, match="images must be floating point"):
+        to_uint8(torch.zeros(2, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="NaN, got 1"):
+        to_uint8(torch.tensor([0.0, float("nan")]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(("valid",), "split must be 'train' or 'test', got 'valid'"), (("test", "fake"), "source must be .* got 'fake'")],
+)
+def test_unknown_names(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        digits(*arguments)
+
+
+def test_a_missing_data_folder_is_an_error_that_names_the_variable(monkeypatch, tmp_path):
+    monkeypatch.setenv("VQDIFF_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="VQDIFF_DATA.*nowhere.*not a folder"):
+        digits("test")
+
+
+def test_the_data_folder_is_made_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.setenv("VQDIFF_DATA", "here")
+    assert data.data_folder() == (tmp_path / "here").resolve()
+    monkeypatch.setenv("VQDIFF_DATA", "")
+    assert "vqdiff_edu" in str(data.data_folder())
+
+
+@pytest.mark.parametrize("harm", [lambda b: b[:-100], lambda b: b[:500] + bytes([b[500] ^ 1]) + b[501:], lambda b: b""])
+@pytest.mark.parametrize("name", ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+def test_damaged_files_are_named_and_never_replaced_by_the_standin(mirror, tmp_path, name, harm):  # noqa: F811
+    digits("test")
+    path = tmp_path / "cache" / "MNIST" / "raw" / name
+    whole = path.read_bytes() + bytes(600)  # long enough for every harm
+    path.write_bytes(harm(whole))
+    with pytest.raises(ValueError, match=f"{name} is damaged.*Delete it"):
+        digits("test")
+    path.unlink()
+    assert len(digits("test")) == 10
+
+
+def test_a_full_disk_names_the_folder_and_the_remedy(mirror, tmp_path, monkeypatch):  # noqa: F811
+    def full(self, content):
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    for source in ("auto", "real"):
+        with pytest.raises(OSError, match="cannot write MNIST into .*cache.*No space left.*VQDIFF_DATA"):
+            digits("test", source=source)
+    assert files_in(tmp_path / "cache") == []
+
+
+def test_a_read_only_folder_names_the_folder_and_the_remedy(mirror, monkeypatch):  # noqa: F811
+    def refuse(self, *arguments, **keywords):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(OSError, match="cannot write MNIST into .*cache.*Permission denied.*VQDIFF_DATA"):
+        digits("test")
+
+
+def test_a_read_only_folder_that_holds_the_files_is_enough(mirror, monkeypatch):  # noqa: F811
+    digits("test")
+    monkeypatch.setattr(Path, "mkdir", lambda *a, **k: pytest.fail("wrote into a folder that needs no writing"))
+    monkeypatch.setattr(data, "FileLock", lambda *a, **k: pytest.fail("locked a folder that needs no writing"))
+    assert len(digits("test")) == 10
+
+
+X = {"x": torch.arange(10)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "message"),
+    [
+        ((X, 0), {}, "batch_size must be in 1 … 10.*got 0"),
+        ((X, 11), {}, "batch_size must be in 1 … 10.*got 11"),
+        (({"x": torch.zeros(0)}, 1), {}, "one length above 0"),
+        (({}, 1), {}, "one length above 0"),
+        (({"x": torch.zeros(3), "y": torch.zeros(4)}, 1), {}, "'x': 3, 'y': 4"),
+        ((X, 2), {"epochs": 0}, "epochs must be at least 1"),
+    ],
+)
+def test_batches_refuses(arguments, keywords, message):
+    with pytest.raises(ValueError, match=message):
+        Batches(*arguments, **keywords)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "seed.*1, 0"),
+        ({"batch_size": 5}, "batch_size"),
+        ({"size": 11}, "size"),
+        ({"drop_last": False}, "drop_last"),
+        ({"position": 4}, "position 4 of 3"),
+        ({"epoch": -1}, "epoch -1"),
+    ],
+)
+def test_a_state_of_other_batches_is_refused(change, message):
+    batches = Batches(X, 3)
+    with pytest.raises(ValueError, match=message):
+        batches.load_state_dict(batches.state_dict() | change)
+    with pytest.raises(ValueError, match=r"lacks \['position'\]"):
+        batches.load_state_dict({k: v for k, v in batches.state_dict().items() if k != "position"})
+
+
+@pytest.mark.parametrize(
+    ("digit", "keywords", "message"),
+    [(10, {}, "digit must be in 0 … 9, got 10"), (1, {"rate": 2000}, "rate"), (1, {"seconds": 0}, "seconds")],
+)
+def test_dtmf_refuses(digit, keywords, message):
+    with pytest.raises(ValueError, match=message):
+        dtmf(digit, **keywords)

@@ -1,0 +1,219 @@
+"""The data module: what a byte becomes, where digits come from, in which order they are served."""
+
+import gzip
+import hashlib
+import struct
+import threading
+import warnings
+
+import pytest
+import torch
+from torchvision.datasets import MNIST
+
+from vqdiff_edu import data
+from vqdiff_edu.data import Batches, Digits, digits, dtmf, handwritten_four, running_noise, to_float, to_uint8
+
+
+def idx(array):
+    """A uint8 tensor in the MNIST file format."""
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.numpy().tobytes()
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A mirror on disk that serves a tiny MNIST, with the checksums to match; no network is used."""
+    generator = torch.Generator().manual_seed(0)
+    contents = {}
+    for prefix, n in (("train", 30), ("t10k", 10)):
+        contents[f"{prefix}-images-idx3-ubyte"] = idx(torch.randint(0, 256, (n, 28, 28), dtype=torch.uint8, generator=generator))
+        contents[f"{prefix}-labels-idx1-ubyte"] = idx((torch.arange(n) % 10).to(torch.uint8))
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    for name, content in contents.items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+    monkeypatch.setattr(data, "SOURCES", {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()})
+    monkeypatch.setattr(MNIST, "mirrors", [f"{folder.as_uri()}/"])
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    monkeypatch.setenv("VQDIFF_DATA", str(cache))
+    monkeypatch.setattr(data, "SOURCES_USED", {})
+    data._unreachable.cache_clear()
+    yield folder
+    data._unreachable.cache_clear()
+
+
+def files_in(folder):
+    return sorted(p.name for p in folder.rglob("*") if p.is_file() and p.name != ".download.lock")
+
+
+def test_every_byte_survives_the_round_trip():
+    every = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_uint8(to_float(every)), every)
+    assert to_float(every)[[0, 255]].tolist() == [-1.0, 1.0]
+
+
+def test_to_uint8_clamps_and_takes_half_precision():
+    assert to_uint8(torch.tensor([-3.0, -1.0, 0.996, 1.0, 7.0, float("inf")])).tolist() == [0, 0, 254, 255, 255, 255]
+    assert to_uint8(torch.tensor([1.0, -1.0], dtype=torch.bfloat16)).tolist() == [255, 0]
+
+
+def test_real_digits_are_downloaded_verified_and_found_again(mirror, tmp_path, monkeypatch):
+    train = digits("train")
+    assert (train.source, len(train), tuple(train.images.shape), train.labels.dtype) == ("mnist", 30, (30, 1, 28, 28), torch.int64)
+    assert train.sha256 == data.SOURCES["train-images-idx3-ubyte"]
+    assert train.labels[:12].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    assert data.SOURCES_USED == {"digits, train, auto": "mnist"}
+    assert files_in(tmp_path / "cache") == sorted(data.SOURCES)
+    monkeypatch.setattr(data, "_fetch", lambda *a: pytest.fail("the network was asked although the files are there"))
+    assert torch.equal(digits("train", source="real").images, train.images)
+
+
+def test_a_damaged_mirror_is_passed_over(mirror, tmp_path, monkeypatch):
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    for i, name in enumerate(data.SOURCES):  # another file, a truncated one, no gzip at all, and nothing
+        content = [gzip.compress(b"something else"), (mirror / f"{name}.gz").read_bytes()[:-20], b"<html>log in first</html>", None][i]
+        if content is not None:
+            (bad / f"{name}.gz").write_bytes(content)
+    monkeypatch.setattr(MNIST, "mirrors", [f"{bad.as_uri()}/", *MNIST.mirrors])
+    assert len(digits("test")) == 10
+
+
+def test_without_network_the_standin_comes_with_one_notice(mirror, monkeypatch):
+    monkeypatch.setattr(MNIST, "mirrors", ["file:///no/such/mirror/"])
+    asked = []
+    monkeypatch.setattr(data, "_fetch", lambda *a, real=data._fetch: asked.append(a) or real(*a))
+    with pytest.warns(UserWarning, match="STAND-IN"):
+        assert digits("test").source == "stand-in"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert digits("test").source == "stand-in"
+    assert len(asked) == 1, "an offline process waits for the network once"
+    assert data.SOURCES_USED == {"digits, test, auto": "stand-in"}
+    with pytest.raises(data.DownloadError, match="no/such/mirror"):
+        digits("test", source="real")
+
+
+def test_a_broken_download_leaves_no_half_file(mirror, tmp_path, monkeypatch):
+    third = list(data.SOURCES)[2]
+    whole = (mirror / f"{third}.gz").read_bytes()
+    (mirror / f"{third}.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(data.DownloadError, match=third):
+        digits("train", source="real")
+    assert files_in(tmp_path / "cache") == sorted(list(data.SOURCES)[:2])
+    (mirror / f"{third}.gz").write_bytes(whole)
+    (tmp_path / "cache" / "MNIST" / ".download-killed").mkdir()  # what a SIGKILL between write and move leaves
+    assert len(digits("train", source="real")) == 30
+    assert not list((tmp_path / "cache" / "MNIST").glob(".download-*"))
+
+
+def test_two_at_once_download_once(mirror, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(data, "_fetch", lambda *a, real=data._fetch: asked.append(a[0]) or real(*a))
+    threads = [threading.Thread(target=data.download_mnist, args=(tmp_path / "cache",)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(asked) == sorted(data.SOURCES)
+
+
+def test_standin_is_deterministic_balanced_and_differs_between_splits():
+    test = digits("test", source="stand-in")
+    assert test.labels.bincount().tolist() == [200] * 10
+    images, sha256 = data._standin_images.__wrapped__("test")
+    assert torch.equal(images, test.images) and sha256 == test.sha256
+    train = digits("train", source="stand-in")
+    assert train.sha256 != test.sha256 and not torch.equal(train.images[:2000], test.images)
+    test.images.zero_()
+    assert digits("test", source="stand-in").images.any(), "a caller must not be able to wipe the cached digits"
+
+
+def test_standin_digits_can_be_told_apart():
+    train, test = digits("train", source="stand-in"), digits("test", source="stand-in")
+    means = torch.stack([train.images[train.labels == k].float().flatten(1).mean(0) for k in range(10)])
+    correct = torch.cdist(test.images.float().flatten(1), means).argmin(1) == test.labels
+    assert correct.float().mean() > 0.8
+    assert min(correct[test.labels == k].float().mean() for k in range(10)) > 0.7
+
+
+def test_standin_has_the_look_of_handwriting():
+    images = digits("test", source="stand-in").images
+    edge = torch.cat([images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]], -1)
+    assert edge.float().mean() < 1, "digits must not be cut off at the border"
+    assert 0.09 < images.float().mean() / 255 < 0.18  # MNIST: 0.13
+    assert ((images > 0) & (images < 255)).float().mean() > 0.05, "edges are grey"
+
+
+def test_ink_of_a_level_stroke():
+    picture = data._ink(torch.tensor([[[5.0, 10.5]]]), torch.tensor([[[20.0, 10.5]]]), torch.tensor([1.0]))[0, 0]
+    assert picture[9:12, 8:18].eq(torch.tensor([[128], [255], [128]], dtype=torch.uint8)).all()
+    assert not picture[:8].any() and not picture[13:].any() and not picture[:, 23:].any()
+
+
+def test_running_example_and_noise(mirror):
+    four = handwritten_four()
+    assert torch.equal(four, to_float(digits("test").images[4:5])) and four.shape == (1, 1, 28, 28)
+    assert digits("test", source="stand-in").labels[4] == 4
+    noise = running_noise()
+    assert torch.equal(noise, running_noise())
+    assert torch.equal(noise, torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(4)))
+
+
+def test_nothing_touches_the_global_generator():
+    before = torch.get_rng_state()
+    digits("test", source="stand-in")
+    data._draw(3, 2, torch.Generator().manual_seed(0))
+    next(Batches({"x": torch.arange(9)}, 3))
+    running_noise()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_batches_serve_digits_as_bytes_with_their_labels():
+    test = digits("test", source="stand-in")
+    batch = next(Batches(test, 64, seed=3))
+    assert batch["image"].dtype == torch.uint8 and batch["label"].dtype == torch.int64
+    row = (test.images == batch["image"][7]).flatten(1).all(1).nonzero().item()
+    assert test.labels[row] == batch["label"][7]
+
+
+def test_batches_shuffle_anew_each_epoch_and_by_seed():
+    def epochs(seed):
+        flat = torch.cat([b["x"] for b in Batches({"x": torch.arange(100)}, 10, seed=seed, epochs=3)])
+        return flat.view(3, 100)
+
+    a = epochs(0)
+    assert all(torch.equal(row.sort().values, torch.arange(100)) for row in a)
+    assert not torch.equal(a[0], a[1]) and not torch.equal(a[1], a[2]) and not torch.equal(a[0], torch.arange(100))
+    assert torch.equal(a, epochs(0)) and not torch.equal(a, epochs(1))
+
+
+def test_batches_last_incomplete_batch():
+    x = {"x": torch.arange(10)}
+    kept, dropped = Batches(x, 4, epochs=1, drop_last=False), Batches(x, 4, epochs=1)
+    assert (len(kept), len(dropped)) == (3, 2)
+    assert [len(b["x"]) for b in kept] == [4, 4, 2] and [len(b["x"]) for b in dropped] == [4, 4]
+    assert list(kept) == [], "a finished iterator stays finished"
+
+
+def test_batches_state_is_plain_numbers():
+    import json
+
+    state = Batches({"x": torch.arange(10)}, 4).state_dict()
+    assert json.loads(json.dumps(state)) == state
+
+
+def test_dtmf_has_its_two_tones():
+    for digit, tones in {0: (941, 1336), 1: (697, 1209), 5: (770, 1336), 6: (770, 1477), 9: (852, 1477)}.items():
+        sound = dtmf(digit, seconds=1.0)
+        assert sound.shape == (8000,) and sound.abs().max() <= 1
+        assert sorted(torch.fft.rfft(sound).abs().topk(2).indices.tolist()) == list(tones)
+    assert torch.isclose(dtmf(3, seconds=1.0).square().mean(), torch.tensor(0.25), atol=1e-4)
+
+
+def test_digits_is_frozen():
+    import dataclasses
+
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        digits("test", source="stand-in").source = "mnist"
+    assert dataclasses.is_dataclass(Digits)

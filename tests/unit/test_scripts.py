@@ -1,0 +1,171 @@
+"""The Makefile's tools: what they store, what they refuse, and what they name."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+OUTPUT = nbformat.v4.new_output("stream", name="stdout", text="kept\n")
+
+
+def load(name: str):
+    """A script as a module of its own, so that a test may change its globals."""
+    spec = importlib.util.spec_from_file_location(f"script_{name}", SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def code(source: str, outputs=()):
+    return nbformat.v4.new_code_cell(source, outputs=list(outputs))
+
+
+def text(source: str):
+    return nbformat.v4.new_markdown_cell(source)
+
+
+def write(path: Path, *cells) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=list(cells)), path)
+    return path
+
+
+@pytest.fixture
+def execute(tmp_path):
+    """execute.py, living in a repository of its own."""
+    module = load("execute")
+    module.ROOT, module.NBS, module.PACKAGE = tmp_path, tmp_path / "nbs", tmp_path / "vqdiff_edu"
+    module.LEDGER = tmp_path / "results" / "executed.json"
+    return module
+
+
+def test_execute_stores_outputs_and_provenance_and_passes_over_eval_false(execute):
+    path = write(execute.NBS / "1" / "02_x.ipynb", code("#| eval: false\n1 / 0", [OUTPUT]), code("print(6 * 7)"), text("end"))
+    execute.execute(path, "laptop", None, False)
+    cells = json.loads(path.read_text())["cells"]
+    assert cells[0]["outputs"][0]["text"] == ["kept\n"]
+    assert cells[1]["outputs"][0]["text"] == ["42\n"] and cells[1]["execution_count"] is None
+    assert len(cells) == 3  # the question about the data is not on the page
+    entry = json.loads(execute.LEDGER.read_text())["1/02_x"]
+    assert entry["profile"] == "laptop" and entry["data"] == {} and len(entry["code_sha256"]) == 64
+
+
+def test_execute_leaves_a_failing_notebook_alone_and_shows_the_cell(execute):
+    path = write(execute.NBS / "02_x.ipynb", code("a = 1"), code("a / 0"))
+    before = path.read_bytes()
+    with pytest.raises(SystemExit, match=r"(?s)02_x.ipynb failed in cell 1.*a / 0.*ZeroDivisionError"):
+        execute.execute(path, "laptop", None, False)
+    assert path.read_bytes() == before and not execute.LEDGER.exists()
+
+
+def test_execute_refuses_to_store_what_came_from_the_stand_in(execute, tmp_path):
+    path = write(execute.NBS / "02_x.ipynb", code('SOURCES_USED = {"digits": "stand-in"}'))
+    before = path.read_bytes()
+    with pytest.raises(execute.Refused, match="stand-in"):
+        execute.execute(path, "laptop", None, False)
+    assert path.read_bytes() == before
+    execute.execute(path, "smoke", tmp_path / "out", False)
+    assert (tmp_path / "out" / "02_x.ipynb").exists() and path.read_bytes() == before and not execute.LEDGER.exists()
+
+
+def test_hash_follows_the_modules_that_a_chapter_reaches(execute):
+    execute.PACKAGE.mkdir()
+    for name, source in {"data": "", "schedule": "from .data import x", "viz": ""}.items():
+        (execute.PACKAGE / f"{name}.py").write_text(source)
+    notebook = nbformat.v4.new_notebook(cells=[code("from vqdiff_edu.schedule import y")])
+    first = execute.code_hash(notebook)
+    (execute.PACKAGE / "viz.py").write_text("changed = 1")
+    assert execute.code_hash(notebook) == first
+    (execute.PACKAGE / "data.py").write_text("changed = 1")
+    assert execute.code_hash(notebook) != first
+
+
+def test_of_a_progress_bar_the_last_state_is_kept():
+    tidy = load("execute").tidy_stream
+    assert tidy(" 0%|   | 0/2\r 50%|## | 1/2\r100%|###| 2/2\ndone\n") == "100%|###| 2/2\ndone\n"
+
+
+@pytest.fixture
+def render(tmp_path):
+    module = load("render")
+    module.ROOT = tmp_path
+    (tmp_path / "references.bib").write_text("@book{knuth1997art, title={The Art}, author={Knuth, Donald}, year={1997}}")
+    (tmp_path / "_quarto.yml").write_text("book: {chapters: [index.qmd, {part: P, chapters: [nbs/21_a.ipynb, nbs/22_b.ipynb]}]}")
+    (tmp_path / "index.qmd").write_text("# Preface {.unnumbered}\n\n[go](nbs/21_a.ipynb)\n")
+    write(tmp_path / "nbs" / "22_b.ipynb", text("# B {#sec-b}\n\n## Deep {#sec-deep}\n"))
+    return module
+
+
+def page(render, *cells) -> str:
+    write(render.ROOT / "nbs" / "21_a.ipynb", *cells)
+    render.render_book(render.ROOT / "out")
+    return (render.ROOT / "out" / "nbs" / "21_a.html").read_text()
+
+
+def test_render_numbers_and_links_across_chapters(render):
+    made = page(
+        render,
+        text(
+            "# A $x_{t-1}$ {#sec-a}\n\n$$\na = b\n$$ {#eq-one}\n\n$$ c $$ {#eq-two}\n\nSee @eq-two, @fig-f, @sec-deep, [@knuth1997art], `@eq-none`."
+        ),
+        code("#| label: fig-f\n#| fig-cap: A cap.\nplot()", [nbformat.v4.new_output("display_data", {"image/png": "QUJD"})]),
+        code("#| hide\nsecret()"),
+    )
+    assert render.faults == []
+    joined = " ".join(made.split())
+    assert '<a href="21_a.html#eq-two">Equation 21.2</a>' in joined and "(21.2)" in joined
+    assert '<a href="21_a.html#fig-f">Figure 21.1</a>' in joined and "<strong>Figure 21.1.</strong> A cap." in joined
+    assert 'href="22_b.html#sec-deep">Section 22.1</a>' in joined and "Knuth 1997" in joined
+    assert "secret" not in made and "<code>@eq-none</code>" in made and "<math" in made
+
+
+@pytest.mark.parametrize(
+    ("broken", "named"),
+    [
+        ("@eq-none", "@eq-none refers to nothing"),
+        ("[x](23_c.ipynb)", "23_c.ipynb leads to no chapter"),
+        ("[@nobody2020x]", "nobody2020x"),
+        ("$\\notamacro{$", "Could not convert TeX math"),
+    ],
+)
+def test_render_names_what_it_cannot_resolve(render, broken, named):
+    page(render, text(f"# A\n\n{broken}"))
+    assert any(named in fault and "21_a.ipynb" in fault for fault in render.faults), render.faults
+
+
+def test_render_loads_nothing_from_outside(render):
+    player = '<link rel="stylesheet" href="https://x.org/a.css"><script src="https://x.org/a.js"></script><script>var a;</script>'
+    made = page(
+        render,
+        text("# A\n\n[![b](https://x.org/b.svg)](https://x.org)"),
+        code("p()", [nbformat.v4.new_output("display_data", {"text/html": player})]),
+    )
+    assert "x.org/a" not in made and "b.svg" not in made and "var a;" in made
+
+
+def test_callout_keeps_its_title_and_is_no_section(render):
+    made = page(
+        render,
+        text(
+            '# A\n\n::: {.callout-note title="Mind"}\nbody\n:::\n\n::: {.callout-tip}\n## Answer\nyes\n:::\n\n## Two {#sec-two}\n\n@sec-two'
+        ),
+    )
+    assert '<span class="callout-title">Mind</span>' in made and '<span class="callout-title">Answer</span>' in made
+    assert "Section 21.1</a>" in " ".join(made.split())
+
+
+def test_fidelity_names_a_module_without_a_notebook():
+    assert load("fidelity").compare("export", {"vqdiff_edu/old.py": "x"}, {}, "r") == [
+        "vqdiff_edu/old.py: no notebook exports it; delete it, or restore its notebook"
+    ]
+
+
+def test_the_notebook_that_was_running_is_named():
+    runner = load("test")
+    started = [f"Starting {runner.ROOT}/nbs/{name}.ipynb" for name in ("02_a", "03_b")]
+    assert runner.running([*started, f"- Completed {runner.ROOT}/nbs/02_a.ipynb"]) == ["nbs/03_b.ipynb"]

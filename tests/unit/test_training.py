@@ -1,0 +1,368 @@
+"""The training loop: what a step does, what a run leaves behind, several processes, studies.
+
+Run as a program (by torchrun, below), this file trains and saves what each rank ended with: `test_training.py FOLDER`.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from vqdiff_edu import training
+from vqdiff_edu.data import Batches
+from vqdiff_edu.training import (
+    Recipe,
+    begin,
+    by_profile,
+    ema_update,
+    ema_weight,
+    fit,
+    learning_rate,
+    log,
+    profile,
+    restore,
+    save,
+    seed_everything,
+    study,
+    train_step,
+)
+
+RECIPE = Recipe("unit", steps=60, batch_size=8, lr=1e-2, ema_decay=0.9, log_every=10, checkpoint_every=30, seed=2)
+
+
+class Regression(nn.Module):
+    """A line with a running mean of its input in a buffer, and a counter that is an integer."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 1))
+        self.register_buffer("mean", torch.zeros(4))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def predict(self, x):  # not forward: tasks call what they like
+        if self.training:
+            self.mean.lerp_(x.mean(0), 0.1)
+            self.calls += 1
+        return self.net(x)
+
+
+class Task:
+    def __init__(self):
+        torch.manual_seed(0)
+        self.model = Regression()
+
+    def loss(self, batch, generator):
+        error = (self.model.predict(batch["x"]) - batch["x"].sum(1, keepdim=True)).square().mean()
+        return error, {"error": error}
+
+
+def batches(**options):
+    return Batches({"x": torch.randn(64, 4, generator=torch.Generator().manual_seed(0))}, 8, **options)
+
+
+def change(**fields):
+    return training.dataclasses.replace(RECIPE, **fields)
+
+
+def flat(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+# ---------------------------------------------------------------- profiles, seeds, recipes
+
+
+def test_profiles(monkeypatch):
+    for name, want in [("smoke", 1), ("laptop", 2), ("gpu", 3)]:
+        monkeypatch.setenv("VQDIFF_PROFILE", name)
+        assert profile() == name and by_profile(smoke=1, laptop=2, gpu=3) == want
+    assert by_profile(smoke=1, laptop=2) == 2
+    monkeypatch.delenv("VQDIFF_PROFILE")
+    assert profile() == "laptop"
+
+
+def test_seed_everything_covers_three_libraries():
+    def draw():
+        seed_everything(7)
+        return torch.rand(2).tolist() + np.random.rand(2).tolist() + [random.random()]
+
+    assert draw() == draw()
+
+
+def test_fingerprint_changes_with_every_field():
+    other = {
+        "name": "x",
+        "steps": 61,
+        "batch_size": 9,
+        "lr": 2e-2,
+        "weight_decay": 0.1,
+        "betas": (0.8, 0.9),
+        "warmup": 3,
+        "schedule": "constant",
+    }
+    other |= {
+        "lr_floor": 0.1,
+        "grad_clip": None,
+        "ema_decay": None,
+        "precision": "bf16",
+        "compile": True,
+        "seed": 3,
+        "checkpoint_every": 31,
+    }
+    other |= {"log_every": 11, "channels_last": True}
+    assert set(other) == {f.name for f in training.dataclasses.fields(Recipe)}
+    assert len({change(**{name: value}).fingerprint() for name, value in other.items()} | {RECIPE.fingerprint()}) == len(other) + 1
+    assert change(betas=[0.9, 0.99]).fingerprint() == RECIPE.fingerprint()  # as read back from JSON
+
+
+def test_learning_rate_by_hand():
+    recipe = change(steps=110, warmup=10, lr=1.0)
+    assert [round(learning_rate(recipe, s), 6) for s in (0, 4, 9, 10, 60, 110)] == [0.1, 0.5, 1.0, 1.0, 0.5, 0.0]
+    assert learning_rate(change(steps=110, warmup=10, lr=1.0, lr_floor=0.2), 110) == pytest.approx(0.2)
+    assert learning_rate(change(schedule="constant", warmup=4, lr=2.0), 50) == 2.0
+
+
+# ---------------------------------------------------------------- the average
+
+
+def test_the_first_average_is_the_first_model_and_the_last_share_is_one_minus_decay():
+    assert ema_weight(0, 0.999) == 1
+    assert ema_weight(100_000, 0.999) == pytest.approx(0.001)
+    assert all(ema_weight(n, 0.999) >= ema_weight(n + 1, 0.999) for n in range(10_000))
+
+
+def test_ema_update_moves_parameters_and_copies_buffers():
+    model, average = Regression(), Regression()
+    model.mean.fill_(3.0), model.calls.fill_(5)
+    want = 0.75 * flat(average) + 0.25 * flat(model)
+    ema_update(average, model, 0.25)
+    assert torch.allclose(flat(average), want)
+    assert torch.equal(average.mean, model.mean) and average.calls == 5
+
+
+def test_the_model_of_a_run_is_the_average_of_its_steps(tmp_path):
+    task = Task()
+    t, average = begin(task, batches(), RECIPE, tmp_path), None
+    for step in range(RECIPE.steps):
+        train_step(t)
+        average = flat(task.model) if average is None else average + ema_weight(step, 0.9) * (flat(task.model) - average)
+    run = fit(Task(), batches(), RECIPE, tmp_path)
+    assert torch.allclose(flat(run.model), average, atol=1e-6)
+    assert not torch.allclose(flat(run.model), flat(task.model), atol=1e-6)
+    assert run.model.calls == RECIPE.steps and not run.model.training
+
+
+def test_without_ema_the_run_holds_the_trained_model(tmp_path):
+    task = Task()
+    run = fit(task, batches(), change(ema_decay=None), tmp_path)
+    assert run.model is task.model and not run.model.training
+
+
+# ---------------------------------------------------------------- a run
+
+
+def test_fit_learns_and_tells(tmp_path):
+    run = fit(Task(), batches(), RECIPE, tmp_path / "new" / "folder")
+    assert [entry["step"] for entry in run.history] == [10, 20, 30, 40, 50, 60]
+    assert run.history[-1]["loss"] < 0.5 * run.history[0]["loss"]
+    assert run.history[0]["error"] == pytest.approx(run.history[0]["loss"])
+    assert {"lr", "grad_norm", "images_per_second"} <= run.history[0].keys()
+    card = json.loads(json.dumps(run.card))
+    assert card["fingerprint"] == RECIPE.fingerprint() and card["recipe"]["lr"] == 1e-2 and card["seed"] == 2
+    assert card["parameters"] == 97 and card["profile"] == profile() and card["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert Recipe(**card["recipe"]) == RECIPE
+
+
+def test_same_recipe_same_run_other_seed_other_run(tmp_path):
+    class Noisy(Task):
+        def loss(self, batch, generator):
+            return super().loss({"x": batch["x"] + torch.randn(batch["x"].shape, generator=generator)}, generator)
+
+    a, b, c = (fit(Noisy(), batches(), change(seed=seed), tmp_path) for seed in (1, 1, 2))
+    assert torch.equal(flat(a.model), flat(b.model)) and not torch.equal(flat(a.model), flat(c.model))
+
+
+def test_gradients_are_clipped_together(tmp_path):
+    task = Task()
+    t = begin(task, batches(), change(grad_clip=0.01), tmp_path)
+    train_step(t)
+    norm = torch.cat([p.grad.flatten() for p in task.model.parameters()]).norm()
+    assert norm == pytest.approx(0.01, rel=1e-3) and t.sums["grad_norm"] > 0.1
+
+
+def test_weight_decay_spares_biases(tmp_path):
+    t = begin(Task(), batches(), change(weight_decay=0.3), tmp_path)
+    decays = {p.ndim: group["weight_decay"] for group in t.optimizer.param_groups for p in group["params"]}
+    assert decays == {2: 0.3, 1: 0.0}
+
+
+def test_bf16_rounds_the_forward_pass_only(tmp_path):
+    seen = []
+
+    class Watching(Task):
+        def loss(self, batch, generator):
+            seen.append(self.model.net[0](batch["x"]).dtype)
+            return super().loss(batch, generator)
+
+    task = Watching()
+    run = fit(task, batches(), change(precision="bf16"), tmp_path)
+    assert set(seen) == {torch.bfloat16}
+    assert {p.dtype for p in (*run.model.parameters(), *task.model.parameters())} == {torch.float32}
+    assert run.history[-1]["loss"] < 0.5 * run.history[0]["loss"]
+
+
+def test_channels_last_reaches_the_kernels(tmp_path):
+    class Conv:
+        def __init__(self):
+            self.model = nn.Conv2d(3, 8, 3)
+
+        def loss(self, batch, generator):
+            return self.model(batch["x"]).square().mean(), {}
+
+    task = Conv()
+    data = Batches({"x": torch.randn(16, 3, 8, 8)}, 8)
+    fit(task, data, change(steps=2, channels_last=True), tmp_path)
+    assert task.model.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_data_that_ends_starts_again(tmp_path):
+    class Once:
+        def __init__(self):
+            self.taken = 0
+
+        def __iter__(self):
+            for _ in range(7):
+                self.taken += 1
+                yield {"x": torch.ones(8, 4)}
+
+        def state_dict(self):
+            return {}
+
+        load_state_dict = state_dict
+
+    data = Once()
+    fit(Task(), data, RECIPE, tmp_path)
+    assert data.taken == RECIPE.steps
+
+
+def test_a_checkpoint_continues_a_training_step_by_step(tmp_path):
+    whole, part = Task(), Task()
+    a = begin(whole, batches(), RECIPE, tmp_path / "a")
+    for _ in range(11):
+        train_step(a)
+    b = begin(part, batches(), RECIPE, tmp_path / "b")
+    for _ in range(5):
+        train_step(b)
+    save(b)
+    rest = Task()
+    c = begin(rest, batches(), RECIPE, tmp_path / "b")
+    restore(c)
+    for _ in range(6):
+        train_step(c)
+    seed_everything(0)
+    assert torch.equal(flat(rest.model), flat(whole.model)) and log(c)["loss"] == log(a)["loss"]
+
+
+def test_the_bar_shows_loss_and_images_per_second(tmp_path, monkeypatch, capsys):
+    shown = []
+
+    class Bar(training.tqdm):
+        def set_postfix(self, **values):
+            shown.append(values)
+
+    monkeypatch.setattr(training, "tqdm", Bar)
+    monkeypatch.setenv("VQDIFF_PROFILE", "laptop")
+    run = fit(Task(), batches(), RECIPE, tmp_path)
+    assert [v["loss"] for v in shown] == [f"{entry['loss']:.4f}" for entry in run.history]
+    assert all(float(v["images_per_s"]) > 0 for v in shown)
+    written = capsys.readouterr().err
+    assert "unit" in written and "/60" in written and len(written) < 2000  # a log file stays small
+
+
+def test_importing_does_not_import_accelerate():
+    program = "import sys, vqdiff_edu.training; sys.exit('accelerate' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+# ---------------------------------------------------------------- several processes
+
+
+def test_two_processes_learn_what_one_learns(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__, str(tmp_path)]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert first["processes"] == second["processes"] == 2
+    assert all(torch.equal(first["average"][k], second["average"][k]) for k in first["average"])  # the average and its buffers
+    assert all(torch.equal(first["model"][k], second["model"][k]) for k in first["model"])
+    assert first["loss"] == second["loss"]
+    alone = fit(Task(), batches(), change(steps=20), tmp_path / "alone")
+    assert alone.history[-1]["loss"] == pytest.approx(first["loss"], rel=1e-3)
+    want = alone.model.state_dict()
+    assert all(torch.allclose(first["average"][k], want[k], atol=1e-4) for k in want if k.startswith("net"))
+
+
+# ---------------------------------------------------------------- studies
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    (tmp_path / "settings.ini").touch()
+    (tmp_path / "nbs").mkdir()
+    monkeypatch.chdir(tmp_path / "nbs")
+    monkeypatch.setenv("VQDIFF_PROFILE", "laptop")
+    return tmp_path / "results" / "squares.json"
+
+
+def test_a_study_stopped_half_way_goes_on(repository):
+    ran = []
+
+    def square(x):
+        ran.append(x)
+        if ran == [1, 2, 3]:
+            raise KeyboardInterrupt
+        return {"square": torch.tensor(x**2)}
+
+    cases = [{"x": x} for x in (1, 2, 3)]
+    with pytest.raises(KeyboardInterrupt):
+        study("squares", square, cases)
+    rows = study("squares", square, cases[::-1])
+    assert ran == [1, 2, 3, 3]
+    assert [row["case"]["x"] for row in rows] == [3, 2, 1] and [row["outcome"]["square"] for row in rows] == [9, 4, 1]
+    assert {row["profile"] for row in rows} == {"laptop"} and all(row["seconds"] >= 0 and row["source"] for row in rows)
+    assert len(json.loads(repository.read_text())) == 3
+
+
+def test_a_study_of_another_profile_runs_anew(repository, monkeypatch):
+    study("squares", lambda x: {"square": x}, [{"x": (1, 2)}])
+    assert study("squares", lambda x: {"square": 0}, [{"x": (1, 2)}])[0]["outcome"]["square"] == [1, 2]
+    monkeypatch.setenv("VQDIFF_PROFILE", "gpu")
+    assert study("squares", lambda x: {"square": 0}, [{"x": (1, 2)}])[0]["outcome"]["square"] == 0
+
+
+def test_smoke_neither_reads_nor_writes(repository, monkeypatch):
+    study("squares", lambda x: {"square": x}, [{"x": 1}])
+    before = repository.read_bytes()
+    monkeypatch.setenv("VQDIFF_PROFILE", "smoke")
+    assert study("squares", lambda x: {"square": 7}, [{"x": 1}, {"x": 2}])[0]["outcome"]["square"] == 7
+    assert repository.read_bytes() == before
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    task = Task()
+    run = fit(task, batches(), change(steps=20), folder)
+    rank = int(os.environ["RANK"])
+    state = {
+        "average": run.model.state_dict(),
+        "model": task.model.state_dict(),
+        "processes": run.card["processes"],
+        "loss": run.history[-1]["loss"],
+    }
+    torch.save(state, folder / f"{rank}.pt")
