@@ -28,8 +28,8 @@ fi
 extras=dev
 [ "${1:-}" = peers ] && extras=dev,peers
 echo "installing vqdiff_edu[$extras] (the first time: a minute or two, some 5 GB with torch)"
-if ! "$VENV/bin/python" -m pip install --quiet --editable ".[$extras]" --constraint constraints.txt; then
-    echo "The installation failed (see above). It needs the network once; then try the same command again." >&2
+if ! "$VENV/bin/python" -m pip install --quiet --editable ".[$extras]" --constraint constraints.txt --log "$VENV/install.log"; then
+    echo "The installation failed: see above, and $VENV/install.log. It needs the network once; then try the same command again." >&2
     exit 1
 fi
 touch "$VENV/.installed"

@@ -94,7 +94,7 @@ def verify(label: str, left: Any, right: Any, *, atol: Real, rtol: Real = 0) -> 
     print(f"{label}: max |difference| {largest:.2g} <= {bound} over {left.numel():,} value{'s' * (left.numel() != 1)}")
     return largest
 
-# %% ../nbs/7_tools/70_checks.ipynb #321a0929
+# %% ../nbs/7_tools/70_checks.ipynb #8b1d70fd
 def _gaussian_z(t: Tensor, dof: int) -> Tensor:
     """The normal deviate as rare as Student's t with `dof` degrees of freedom (Wallace 1959; good to a percent for dof >= 29)."""
     return (8 * dof + 1) / (8 * dof + 3) * torch.sqrt(dof * torch.log1p(t.square() / dof))
@@ -105,7 +105,7 @@ def _family_threshold(sigmas: Real, components: int) -> float:
     tail = math.erfc(sigmas / math.sqrt(2)) / 2
     return -torch.special.ndtri(torch.tensor(tail / components, dtype=torch.float64)).item()
 
-
+# %% ../nbs/7_tools/70_checks.ipynb #9e719a87
 def _eps(value: Any) -> float:
     """The relative rounding error of the numbers as they were given."""
     dtype = value.dtype if isinstance(value, Tensor) and value.is_floating_point() else torch.float64
@@ -119,14 +119,19 @@ def _standard_errors_apart(samples: Tensor, closed: Tensor, eps: float) -> Tenso
     error = samples.std(0) / math.sqrt(len(samples))
     return torch.where(excess > 0, excess / error, torch.zeros_like(excess))
 
-# %% ../nbs/7_tools/70_checks.ipynb #dd650d68
+# %% ../nbs/7_tools/70_checks.ipynb #64476f44
 def verify_mean(label: str, samples: Any, closed_form: Any, *, sigmas: Real = 4) -> float:
     """Assert that independent replicates (first axis) have the mean `closed_form`, print one line, return the largest z.
 
     The threshold is `sigmas` for one component and widens for many, so that the chance of a false alarm in the whole family stays that of one.
     Raises AssertionError that tells the worst component; ValueError with fewer than 30 replicates.
     """
-    label, eps, samples, closed = _equation_label(label), _eps(samples), _double(samples, "samples").real, _double(closed_form, "closed_form").real
+    label, eps, samples, closed = (
+        _equation_label(label),
+        _eps(samples),
+        _double(samples, "samples").real,
+        _double(closed_form, "closed_form").real,
+    )
     if samples.ndim == 0 or (n := len(samples)) < 30:
         raise ValueError(f"samples needs at least 30 replicates along its first axis; got shape {list(samples.shape)}")
     if closed.ndim and closed.shape != samples.shape[1:]:
@@ -142,7 +147,7 @@ def verify_mean(label: str, samples: Any, closed_form: Any, *, sigmas: Real = 4)
     print(f"{label}: largest |z| {largest:.2f} <= {limit:.2f} (n = {n:,}{family})")
     return largest
 
-# %% ../nbs/7_tools/70_checks.ipynb #3cc34217
+# %% ../nbs/7_tools/70_checks.ipynb #87a181ba
 KINDS = ("compute", "implement", "predict", "explain")
 
 
@@ -163,7 +168,7 @@ class Exercise:
     rubric: list | tuple = ()
     atol: Real = 1e-6
     rtol: Real = 1e-5
-    dtype: bool = True  # whether an answer's dtype must be the solution's
+    dtype: bool = True  # whether a function's dtype must be the solution's
     seed: int = 0
 
     def __post_init__(self):
@@ -292,22 +297,23 @@ def _outcomes(function: Callable, cases: list, seed: int, seconds: Real) -> list
     _stop(thread)
     return [*done, _Outcome(error=TimeoutError(f"no answer within {seconds:g} s"))]
 
-# %% ../nbs/7_tools/70_checks.ipynb #867bfb9c
+# %% ../nbs/7_tools/70_checks.ipynb #1f89b06f
 def _parts(value: Any) -> dict | None:
     """The named pieces of a compound answer, or None for a single one."""
     if isinstance(value, dict):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return vars(value)
-    if isinstance(value, (tuple, list)) and (any(isinstance(item, (Tensor, tuple, list, dict)) for item in value) or hasattr(value, "_fields")):
-        return {i: item for i, item in enumerate(value)}
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    compound = (Tensor, tuple, list, dict, str, type(None))
+    if isinstance(value, (tuple, list)) and (hasattr(value, "_fields") or any(isinstance(item, compound) for item in value)):
+        return dict(enumerate(value))
     return None
 
 
 def _mismatch_parts(got: Any, want: dict, reveal: bool, **tolerance: Any) -> str | None:
     pieces = _parts(got)
     if pieces is None and isinstance(got, (tuple, list)):
-        pieces = {i: item for i, item in enumerate(got)}
+        pieces = dict(enumerate(got))
     if pieces is None or pieces.keys() != want.keys():
         given = list(pieces) if pieces is not None else _show(got)
         return f"structure: expected the parts {list(want)}, got {given}"
@@ -319,13 +325,14 @@ def _mismatch(got: Any, want: Any, reveal: bool = True, *, atol: Real, rtol: Rea
     """In which way `got` is not `want`: structure, shape, dtype or value. None if it is."""
     if (parts := _parts(want)) is not None:
         return _mismatch_parts(got, parts, reveal, atol=atol, rtol=rtol, dtype=dtype)
-    if want is None or isinstance(want, (str, bool)):
-        same = _word(got) == _word(want)
+    if want is None or isinstance(want, str):
+        same = type(got) is type(want) and _word(got) == _word(want)
         return None if same else f"value: got {_show(got)}" + f", expected {_show(want)}" * reveal
     try:
         a, b = _as_tensor(got), _as_tensor(want)
-    except (TypeError, ValueError, RuntimeError):
-        return f"type: expected {type(want).__name__}, got {_show(got)}"
+    except Exception:  # one of them holds no numbers
+        same = type(got) is type(want) and got == want
+        return None if same else f"type: expected {type(want).__name__}, got {_show(got)}"
     if a.shape != b.shape:
         return f"shape: expected {list(b.shape)}, got {list(a.shape)}"
     if dtype and isinstance(got, Tensor) and isinstance(want, Tensor) and a.dtype != b.dtype:
@@ -390,9 +397,11 @@ def _own_line(function: Any, error: BaseException) -> str:
     own = [f for f in frames if f.filename == home] or frames
     return f"line {own[-1].lineno}: {own[-1].line}" if own else ""
 
-# %% ../nbs/7_tools/70_checks.ipynb #7f61336e
+# %% ../nbs/7_tools/70_checks.ipynb #b98ae8c6
 def _blank(value: Any) -> bool:
-    return value is None or value is Ellipsis or (isinstance(value, (tuple, list)) and len(value) > 0 and all(_blank(item) for item in value))
+    return (
+        value is None or value is Ellipsis or (isinstance(value, (tuple, list)) and len(value) > 0 and all(_blank(item) for item in value))
+    )
 
 
 def _not_tried(function: Any, outcome: _Outcome) -> bool:
@@ -417,7 +426,7 @@ def _differs(exercise: Exercise, got: _Outcome, want: _Outcome, reveal: bool = T
         return None if type(got.error) is type(want.error) else f"{type(got.error).__name__}: {got.error}"
     if want.error is not None:
         return f"expected a {type(want.error).__name__}, got {_show(got.value)}"
-    tolerance = {"atol": exercise.atol, "rtol": exercise.rtol, "dtype": exercise.dtype}
+    tolerance = {"atol": exercise.atol, "rtol": exercise.rtol, "dtype": exercise.dtype and exercise.kind == "implement"}
     return _mismatch(got.value, want.value, reveal, **tolerance)
 
 # %% ../nbs/7_tools/70_checks.ipynb #9e50f7a8
@@ -431,7 +440,7 @@ def _recognise(exercise: Exercise, cases: list, outcomes: list[_Outcome]) -> str
                 return f"{name}. {exercise.wrong[name][1]}"
     return None
 
-# %% ../nbs/7_tools/70_checks.ipynb #f78bd38d
+# %% ../nbs/7_tools/70_checks.ipynb #4f98ead1
 def grade(exercise: Exercise, answer: Any, *, seconds: Real = 1) -> Verdict:
     """Judge an answer to an exercise: right, wrong (with a reason), or not tried. Never raises for anything the answer does."""
     if exercise.kind == "explain":
@@ -441,8 +450,7 @@ def grade(exercise: Exercise, answer: Any, *, seconds: Real = 1) -> Verdict:
         return Verdict(exercise.id, "not tried", f"{exercise.id}: not tried")
     if exercise.kind == "implement" and not callable(answer):
         return Verdict(exercise.id, "wrong", f"{exercise.id}: expected a function, got {_show(answer)}")
-    options = [_word(option) for option in exercise.options]
-    if options and not callable(answer) and _word(answer) not in options:
+    if exercise.options and not any(_differs(exercise, _Outcome(answer), _Outcome(option)) is None for option in exercise.options):
         return Verdict(exercise.id, "wrong", f"{exercise.id}: {_show(answer)} is none of {', '.join(map(_show, exercise.options))}")
     with _global_state_restored():
         return _judge(exercise, _as_function(answer), seconds)
@@ -476,7 +484,7 @@ def _explanation(exercise: Exercise, function: Callable, case: tuple, got: _Outc
         lines.append(f"  what must hold: {exercise.property}")
     return "\n".join(lines + [f"  this looks like: {name}"] * (name is not None))
 
-# %% ../nbs/7_tools/70_checks.ipynb #74fb74b7
+# %% ../nbs/7_tools/70_checks.ipynb #b0528076
 def check(id: str, answer: Any, strict: bool = False) -> Verdict:
     """Grade `answer` to exercise `id` ("21-1": chapter 21, exercise 1) and print the verdict; raises AssertionError if not right and `strict`.
 
@@ -493,11 +501,11 @@ def _find(id: str) -> Exercise:
     """The exercise of this number, from `exercises.part1` (chapters 00-09), `exercises.part2` (10-19), and so on."""
     known = {}
     if isinstance(id, str) and re.fullmatch(r"\d\d-\d+", id):
-        module = f"{__package__}.exercises.part{int(id[0]) + 1}"
+        module = f"vqdiff_edu.exercises.part{int(id[0]) + 1}"
         try:
             known = importlib.import_module(module).EXERCISES
         except ModuleNotFoundError as error:
-            if error.name not in (module, f"{__package__}.exercises"):
+            if error.name not in (module, "vqdiff_edu.exercises"):
                 raise
         if id in known:
             return known[id]

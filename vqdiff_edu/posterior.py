@@ -61,14 +61,14 @@ def smallest_variance(schedule: NoiseSchedule) -> Float64[Tensor, ""]:
     ab_0, ab_1 = schedule.alphas_cumprod[:2]
     return schedule.betas[1] * (1 - ab_0) / (1 - ab_1)
 
-# %% ../nbs/3_diffusion/21_reverse_posterior.ipynb #195f3850
+# %% ../nbs/3_diffusion/21_reverse_posterior.ipynb #92dc9c82
 def q_posterior_mean_variance(
     schedule: NoiseSchedule,
-    x_start: Float[Tensor, "batch *dims"],
-    x_t: Float[Tensor, "batch *dims"],
+    x_start: Float[Tensor, " batch *dims"],
+    x_t: Float[Tensor, " batch *dims"],
     t: int | Int[Tensor, " batch"],
     t_prev: int | Int[Tensor, " batch"] | None = None,
-) -> tuple[Float[Tensor, "batch *dims"], Float[Tensor, "..."], Float[Tensor, "..."]]:
+) -> tuple[Float[Tensor, " batch *dims"], Float[Tensor, "..."], Float[Tensor, "..."]]:
     """Mean, variance and clipped log-variance of q(x_{t_prev} | x_t, x_start); the last two broadcast against the mean.
 
     eq-posterior-mean and eq-posterior-variance; Ho et al. 2020, equations 6 and 7. For `t` and `t_prev` see `posterior_coefficients`.

@@ -114,10 +114,10 @@ def zero_terminal_alphas_cumprod(alphas_cumprod: Float[Tensor, " step"]) -> Floa
         raise ValueError(f"alphas_cumprod must have one axis and at least two values, got shape {tuple(root.shape)}")
     return ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
 
-# %% ../nbs/3_diffusion/20_forward_process.ipynb #4ea0a699
+# %% ../nbs/3_diffusion/20_forward_process.ipynb #84af0c08
 @dataclass(frozen=True, eq=False)
 class NoiseSchedule:
-    """How much noise each of T steps adds, in float64 on the CPU; t = 0 … T - 1, clean data is t = -1. `ValueError` for betas outside (0, 1), last 1 allowed."""
+    """How much noise each step t = 0 … T - 1 adds, in float64 on the CPU. Betas lie in (0, 1), the last may be 1; else `ValueError`."""
 
     betas: Float[Tensor, " step"] = field(repr=False)
     alphas: Float64[Tensor, " step"] = field(init=False, repr=False)

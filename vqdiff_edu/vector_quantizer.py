@@ -80,12 +80,12 @@ def from_first_process(tensor: Tensor) -> Tensor:
         dist.broadcast(tensor, 0)
     return tensor
 
-# %% ../nbs/2_quantization/12_commitment_loss.ipynb #7fcaaf3c
+# %% ../nbs/2_quantization/12_commitment_loss.ipynb #bff99115
 class Quantized(NamedTuple):
     """What a quantizer returns: the codes' vectors, their indices, the auxiliary loss and the batch's perplexity."""
 
     z_q: Float[Tensor, "batch dim *space"]
-    indices: Int[Tensor, "batch *space"]
+    indices: Int[Tensor, " batch *space"]
     loss: Float[Tensor, ""]
     perplexity: Float[Tensor, ""]
 
@@ -148,7 +148,7 @@ class VectorQuantizer(nn.Module):
             self.follow(vectors.detach(), indices)
         return Quantized(z_q.reshape(rows.shape).movedim(-1, 1), indices.reshape(rows.shape[:-1]), loss, batch_perplexity(counts))
 
-    def lookup(self, indices: Int[Tensor, "batch *space"]) -> Float[Tensor, "batch dim *space"]:
+    def lookup(self, indices: Int[Tensor, " batch *space"]) -> Float[Tensor, "batch dim *space"]:
         """The codes' vectors for indices in 0 … num_embeddings - 1."""
         check_indices(indices, self.num_embeddings)
         return F.embedding(indices, self.codebook).movedim(-1, 1)

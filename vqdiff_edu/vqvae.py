@@ -3,11 +3,10 @@
 # %% auto #0
 __all__ = ['ConvBlock', 'VQVAEOutput', 'VQVAE']
 
-# %% ../nbs/2_quantization/15_mnist_vqvae.ipynb #8dead715
+# %% ../nbs/2_quantization/15_mnist_vqvae.ipynb #45d5c60c
 import math
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -27,7 +26,7 @@ class ConvBlock(nn.Module):
     def forward(self, x: Float[Tensor, "batch channel height width"]) -> Tensor:
         return x + self.second(F.silu(self.norm(self.first(F.silu(x)))))
 
-# %% ../nbs/2_quantization/15_mnist_vqvae.ipynb #536128e4
+# %% ../nbs/2_quantization/15_mnist_vqvae.ipynb #c0784ad1
 @dataclass
 class VQVAEOutput:
     """What a forward pass gives. Losses are means over elements, those of images on the [-1, 1] scale (divide by 4 for [0, 1])."""
@@ -36,10 +35,10 @@ class VQVAEOutput:
     loss: Float[Tensor, ""]
     recon_loss: Float[Tensor, ""]
     quantization_error: Float[Tensor, ""]
-    indices: Int[Tensor, "batch *space"]
+    indices: Int[Tensor, " batch *space"]
     perplexity: Float[Tensor, ""]
 
-# %% ../nbs/2_quantization/15_mnist_vqvae.ipynb #2f8bd82c
+# %% ../nbs/2_quantization/15_mnist_vqvae.ipynb #e897165f
 class VQVAE(nn.Module):
     """Images to a small grid of codebook indices, and back (van den Oord et al. 2017).
 
@@ -81,11 +80,11 @@ class VQVAE(nn.Module):
             raise ValueError(f"x must be [batch, {self.in_channels}, height, width] with sides divisible by {d}, got {list(x.shape)}")
         return self.encoder(x)
 
-    def encode(self, x: Float[Tensor, "batch channel height width"]) -> Int[Tensor, "batch *space"]:
+    def encode(self, x: Float[Tensor, "batch channel height width"]) -> Int[Tensor, " batch *space"]:
         """The indices of an image's codes."""
         return self.quantize(self.encode_latents(x)).indices
 
-    def decode(self, indices: Int[Tensor, "batch *space"]) -> Float[Tensor, "batch channel height width"]:
+    def decode(self, indices: Int[Tensor, " batch *space"]) -> Float[Tensor, "batch channel height width"]:
         """The image that indices stand for, on the [-1, 1] scale, not clamped."""
         return self.decoder(self.quantizer.lookup(indices))
 

@@ -24,7 +24,9 @@ def shape_problems(nb: Notebook) -> list[str]:
 
 
 def import_mix(cell: Cell) -> bool:
-    """Does an import stand among other code? nbdev's filter runs a cell with an import, whatever else is in it."""
+    """Does an import stand among other code? nbdev's filter runs a cell with an import, whatever else is in it, unless `eval: false`."""
+    if cell.directives.get("eval") == "false":
+        return False
     imports = [isinstance(node, (ast.Import, ast.ImportFrom)) for node in cell.tree.body]
     return any(imports) and not all(imports)
 

@@ -395,6 +395,32 @@ def test_with_a_wide_tolerance_the_exact_mistake_is_named_first():
     assert "nearly none. Not this." in grade(exercise, 0.0501).message
 
 
+@pytest.mark.parametrize(
+    "solution, right, wrong",
+    [
+        ("Falls", " falls", torch.ones(2)),
+        (True, True, torch.tensor([True, False])),
+        (True, 1, False),
+        (["a", "b"], ["a", "b"], ["a", "c"]),
+        ({1, 2}, {1, 2}, {1}),
+        ([0.1, 0.2], torch.tensor([0.1, 0.2]), [0.1, 0.3]),
+        (torch.ones(2, dtype=torch.float64), torch.ones(2), "two ones"),
+        ((1, None), (1, None), (1, 2)),
+    ],
+)
+def test_answers_of_any_type_are_judged_and_never_raise(solution, right, wrong):
+    exercise = Exercise("70-2", kind="compute", solution=solution)
+    assert grade(exercise, right).status == "right"
+    assert grade(exercise, wrong).status == "wrong"
+    assert grade(exercise, object()).status == "wrong"
+
+
+def test_a_tensor_is_no_option():
+    exercise = Exercise("70-3", kind="predict", solution=1, options=(1, 2))
+    assert "none of 1, 2" in grade(exercise, torch.tensor([1.0, 2.0])).message
+    assert grade(exercise, torch.tensor(1)).ok
+
+
 def test_predict_among_options_and_a_number():
     exercise = Exercise("70-3", kind="predict", solution="falls", options=("falls", "rises"), wrong={"rises": ("rises", "Look again.")})
     assert grade(exercise, " Falls").ok

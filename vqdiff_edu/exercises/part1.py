@@ -20,7 +20,10 @@ EXERCISES["02-1"] = Exercise(
     solution=523.0,
     wrong={
         "the tone unchanged": (1477.0, "At 2,000 samples a second nothing above 1,000 Hz can be told from something below it."),
-        "a quarter of the tone": (369.25, "Dropping samples doesn't slow the sound: the samples that are kept are also four times as far apart."),
+        "a quarter of the tone": (
+            369.25,
+            "Dropping samples doesn't slow the sound: the samples that are kept are also four times as far apart.",
+        ),
         "the highest pitch that fits": (1000.0, "The wave isn't clipped to half the sampling rate, it is folded back at it."),
         "reflected at the old rate": (2523.0, "The new rate is 8,000 / 4; the fold is at half of that."),
     },
@@ -56,14 +59,17 @@ EXERCISES["02-2"] = Exercise(
     wrong={
         "variance for standard error": (lambda e: _halves(e, root=False), "Divide by the square root of the variance."),
         "one half's error only": (lambda e: _halves(e, both=False), "Both halves are uncertain: their variances add."),
-        "each half its own rate": (lambda e: _halves(e, pooled=False), "If the order means nothing there is one rate; estimate it from all digits."),
+        "each half its own rate": (
+            lambda e: _halves(e, pooled=False),
+            "If the order means nothing there is one rate; estimate it from all digits.",
+        ),
         "last minus first": (lambda e: -_halves(e), "The sign: first half minus last half."),
     },
     property="reversing the order of the digits changes the sign and nothing else",
     dtype=False,
 )
 
-# %% ../../nbs/9_appendix/solutions/part1.ipynb #bcb34516
+# %% ../../nbs/9_appendix/solutions/part1.ipynb #c704b6d4
 def unit_to_uint8(images):
     """Floats in [0, 1] to the nearest byte, clamped."""
     return (images * 255).round().clamp(0, 255).to(torch.uint8)
@@ -76,13 +82,22 @@ EXERCISES["02-3"] = Exercise(
     cases=lambda: [
         (torch.tensor([0.0, 0.5, 0.999, 1.0]),),
         (torch.tensor([[-0.2, 0.0031], [1.02, 0.7]]),),
-        (torch.linspace(-0.1, 1.1, 3001).reshape(3, -1),),
+        (torch.linspace(-0.1, 1.1, 3000).reshape(3, -1),),
     ],
     wrong={
         "no rounding": (lambda x: (x * 255).clamp(0, 255).to(torch.uint8), "A cast cuts: 0.999 must become 255. Use round()."),
-        "the scale of [-1, 1]": (lambda x: ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8), "Here 0 is paper; on our own scale -1 is."),
-        "times 256": (lambda x: (x * 256).clamp(0, 255).to(torch.uint8), "256 equal bins aren't the nearest byte: 0.0031 is nearer to 1 than to 0."),
-        "no clamping": (lambda x: (x * 255).round().to(torch.int64).remainder(256).to(torch.uint8), "1.02 wraps around to a dark pixel. Clamp before the cast."),
+        "the scale of [-1, 1]": (
+            lambda x: ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8),
+            "Here 0 is paper; on our own scale -1 is.",
+        ),
+        "times 256": (
+            lambda x: (x * 256).clamp(0, 255).to(torch.uint8),
+            "256 equal bins aren't the nearest byte: 0.0031 is nearer to 1 than to 0.",
+        ),
+        "no clamping": (
+            lambda x: (x * 255).round().to(torch.int64).remainder(256).to(torch.uint8),
+            "1.02 wraps around to a dark pixel. Clamp before the cast.",
+        ),
     },
     property="unit_to_uint8(b / 255) == b for every byte b, and the result never decreases where the input rises",
 )

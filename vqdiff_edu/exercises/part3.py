@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EXERCISES', 'alpha_bar_solution', 'q_sample_solution', 'linear_betas_solution', 'two_step_answer',
-           'posterior_from_shares', 'mean_from_noise']
+           'posterior_from_shares', 'mean_from_noise', 'v_from_eps', 'trailing']
 
 # %% ../../nbs/9_appendix/solutions/part3.ipynb #e31c9dcf
 import torch
@@ -14,21 +14,30 @@ from ..checks import Exercise
 # %% ../../nbs/9_appendix/solutions/part3.ipynb #8ad7d0be
 EXERCISES = {}
 
-# %% ../../nbs/9_appendix/solutions/part3.ipynb #ed915c98
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #a98f98bd
 EXERCISES["20-1"] = Exercise(
     "20-1",
     kind="compute",
     solution=(0.72, 0.8704),
     wrong={
         "standard deviation for variance": ((0.72, 0.8704**0.5), "The pair asks for the variance; you gave its root."),
-        "missing square root in the mean": ((0.2592, 0.8704), "The picture is dimmed by the root of what survives: amplitudes, not variances."),
-        "variances added without dimming": ((0.72, 1.30), "Each step also dims the noise that is already there; 0.36 + 0.19 + 0.75 exceeds 1."),
-        "sum instead of product": ((2 * abs(1 - 1.30) ** 0.5, 1.30), "What survives is the product of the (1 - β), not one minus their sum."),
+        "missing square root in the mean": (
+            (0.2592, 0.8704),
+            "The picture is dimmed by the root of what survives: amplitudes, not variances.",
+        ),
+        "variances added without dimming": (
+            (0.72, 1.30),
+            "Each step also dims the noise that is already there; 0.36 + 0.19 + 0.75 exceeds 1.",
+        ),
+        "sum instead of product": (
+            (2 * abs(1 - 1.30) ** 0.5, 1.30),
+            "What survives is the product of the (1 - β), not one minus their sum.",
+        ),
     },
     property="the variance is 1 minus the product of the (1 - β), and the mean is 2 times the root of that product",
 )
 
-# %% ../../nbs/9_appendix/solutions/part3.ipynb #4dbabcef
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #6f510a93
 def alpha_bar_solution(betas, t):
     return (1 - betas[: t + 1]).prod()
 
@@ -39,10 +48,22 @@ EXERCISES["20-2"] = Exercise(
     solution=alpha_bar_solution,
     cases=lambda: [(torch.tensor([0.36, 0.19, 0.75], dtype=torch.float64), t) for t in (-1, 0, 1, 2)],
     wrong={
-        "alphas_cumprod[-1] at t = -1": (lambda betas, t: (1 - betas).cumprod(0)[t], "Index -1 is Python's last element; clean data has survival 1."),
-        "one step short": (lambda betas, t: (1 - betas[: max(t, 0)]).prod(), "Index 0 is already one step of noise: the product holds t + 1 factors."),
-        "one step too many": (lambda betas, t: (1 - betas[: t + 2]).prod(), "Index t means t + 1 steps: betas[: t + 1], which is empty at t = -1."),
-        "sum instead of product": (lambda betas, t: 1 - betas[: t + 1].sum(), "Each step takes its share of what is left: multiply the (1 - β)."),
+        "alphas_cumprod[-1] at t = -1": (
+            lambda betas, t: (1 - betas).cumprod(0)[t],
+            "Index -1 is Python's last element; clean data has survival 1.",
+        ),
+        "one step short": (
+            lambda betas, t: (1 - betas[: max(t, 0)]).prod(),
+            "Index 0 is already one step of noise: the product holds t + 1 factors.",
+        ),
+        "one step too many": (
+            lambda betas, t: (1 - betas[: t + 2]).prod(),
+            "Index t means t + 1 steps: betas[: t + 1], which is empty at t = -1.",
+        ),
+        "sum instead of product": (
+            lambda betas, t: 1 - betas[: t + 1].sum(),
+            "Each step takes its share of what is left: multiply the (1 - β).",
+        ),
         "product of the betas": (lambda betas, t: betas[: t + 1].prod(), "β is what is lost in a step; 1 - β survives."),
     },
     property="one factor 1 - β for each step taken, and none at t = -1",
@@ -53,7 +74,7 @@ def q_sample_solution(x_start, alphas_cumprod, t, noise):
     survival = alphas_cumprod[t].reshape(-1, *[1] * (x_start.ndim - 1))
     return survival.sqrt().to(x_start.dtype) * x_start + (1 - survival).sqrt().to(x_start.dtype) * noise
 
-# %% ../../nbs/9_appendix/solutions/part3.ipynb #d058d517
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #17e59630
 def _jump(signal, noise_scale):
     "A wrong jump: its two coefficients as functions of alphas_cumprod and t."
 
@@ -69,9 +90,11 @@ def _q_sample_cases():
     survival = torch.tensor([0.9, 0.5184, 0.3, 0.04], dtype=torch.float64)
     generator = torch.Generator().manual_seed(3)
     sizes = [((2, 1), [0, 2]), ((3, 1, 2, 2), [1, 3, 0]), ((4, 2, 3, 3), [3, 0, 2, 1])]
-    return [(torch.randn(size, generator=generator), survival, torch.tensor(t), torch.randn(size, generator=generator)) for size, t in sizes]
+    return [
+        (torch.randn(size, generator=generator), survival, torch.tensor(t), torch.randn(size, generator=generator)) for size, t in sizes
+    ]
 
-# %% ../../nbs/9_appendix/solutions/part3.ipynb #d2405894
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #4e0bbb82
 EXERCISES["20-3"] = Exercise(
     "20-3",
     kind="implement",
@@ -83,14 +106,23 @@ EXERCISES["20-3"] = Exercise(
             "The noise needs the standard deviation, the root of 1 - ᾱ.",
         ),
         "no roots at all": (_jump(lambda a, t: a[t], lambda a, t: 1 - a[t]), "ᾱ and 1 - ᾱ are variances; amplitudes are their roots."),
-        "one step short": (_jump(lambda a, t: a[t - 1].sqrt(), lambda a, t: (1 - a[t - 1]).sqrt()), "t is 0-based and alphas_cumprod[0] is one step of noise: no t - 1."),
-        "signal and noise exchanged": (_jump(lambda a, t: (1 - a[t]).sqrt(), lambda a, t: a[t].sqrt()), "ᾱ is the signal's share: near 1 at first, near 0 at last."),
-        "one t for the whole batch": (_jump(lambda a, t: a[t[:1]].sqrt(), lambda a, t: (1 - a[t[:1]]).sqrt()), "Every picture has its own t; reshape the coefficients to [batch, 1, 1, 1]."),
+        "one step short": (
+            _jump(lambda a, t: a[t - 1].sqrt(), lambda a, t: (1 - a[t - 1]).sqrt()),
+            "t is 0-based and alphas_cumprod[0] is one step of noise: no t - 1.",
+        ),
+        "signal and noise exchanged": (
+            _jump(lambda a, t: (1 - a[t]).sqrt(), lambda a, t: a[t].sqrt()),
+            "ᾱ is the signal's share: near 1 at first, near 0 at last.",
+        ),
+        "one t for the whole batch": (
+            _jump(lambda a, t: a[t[:1]].sqrt(), lambda a, t: (1 - a[t[:1]]).sqrt()),
+            "Every picture has its own t; reshape the coefficients to [batch, 1, 1, 1].",
+        ),
     },
     property="for standard normal x_start and noise the result has variance 1 at every t",
 )
 
-# %% ../../nbs/9_appendix/solutions/part3.ipynb #6f751e5b
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #47075832
 def linear_betas_solution(T):
     return torch.linspace(0.1 / T, 20 / T, T, dtype=torch.float64).clamp(max=0.999)
 
@@ -105,16 +137,22 @@ EXERCISES["20-4"] = Exercise(
     solution=linear_betas_solution,
     cases=lambda: [(20,), (50,), (1000,), (4000,)],
     wrong={
-        "not rescaled": (lambda T: _line(1e-4, 0.02, T), "0.0001 and 0.02 belong to T = 1000; at T = 50 the chain ends with most of its signal."),
+        "not rescaled": (
+            lambda T: _line(1e-4, 0.02, T),
+            "0.0001 and 0.02 belong to T = 1000; at T = 50 the chain ends with most of its signal.",
+        ),
         "rescaled the wrong way": (lambda T: _line(1e-4 * T / 1000, 0.02 * T / 1000, T), "Fewer steps must be larger: times 1000 / T."),
         "only the last beta rescaled": (lambda T: _line(1e-4, 20 / T, T), "Both ends take the factor 1000 / T."),
-        "without the last point": (lambda T: _line(0.1 / T, 20 / T, T + 1)[:-1], "The last of the T values is 20 / T itself: linspace with T points."),
+        "without the last point": (
+            lambda T: _line(0.1 / T, 20 / T, T + 1)[:-1],
+            "The last of the T values is 20 / T itself: linspace with T points.",
+        ),
     },
     property="the betas sum to about 10.05 whatever T (a little less where the clip bites), and T = 1000 gives 1e-4 … 0.02",
     atol=1e-9,
 )
 
-# %% ../../nbs/9_appendix/solutions/part3.ipynb #d171e235
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #4b3b52b8
 EXERCISES["20-5"] = Exercise(
     "20-5",
     kind="predict",
@@ -124,7 +162,10 @@ EXERCISES["20-5"] = Exercise(
         "amplitude for power": (0.693147, "Averaging four halves the standard deviation of the noise; the SNR is a ratio of variances."),
         "counted the width twice": (2.772589, "A block has 4 pixels, not 16."),
         "the ratio for its logarithm": (4.0, "The noise variance falls by a factor of 4; nats are its natural logarithm."),
-        "wrong direction": (-1.386294, "It gets easier to read, so more noise is needed: the halfway point falls, and the question asks by how many nats it falls."),
+        "wrong direction": (
+            -1.386294,
+            "It gets easier to read, so more noise is needed: the halfway point falls, and the question asks by how many nats it falls.",
+        ),
     },
     property="averaging a 2×2 block keeps the signal and divides the noise variance by the number of its pixels",
     atol=0.01,
@@ -282,4 +323,115 @@ EXERCISES["21-6"] = Exercise(
         "noise remains": ("larger than", "the last step adds none"),
     },
     property="the spread of E[x_0 | x_1] beside that of x_0",
+)
+
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #e3da4627
+EXERCISES["23-1"] = Exercise(
+    "23-1",
+    kind="compute",
+    solution=(0.2, 1.1),
+    wrong={
+        "the two rates swapped": ((0.8 - 0.6 * 0.5, 0.6 + 0.8 * 0.5), "the root of alpha_bar goes with the signal"),
+        "shares in place of their roots": ((0.36 - 0.64 * 0.5, 0.64 + 0.36 * 0.5), "alpha_bar is a share of variance; the picture is scaled by its root"),
+        "sign of v": ((0.6 + 0.8 * 0.5, 0.8 - 0.6 * 0.5), "v points from the picture to the noise"),
+    },
+    property="a x_0 + b eps must give x_t back",
+)
+
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #4f8cb2b9
+def v_from_eps(eps, x_t, alpha_bar):
+    """v for a predicted eps (from eq-from-v)."""
+    return (eps - (1 - alpha_bar).sqrt() * x_t) / alpha_bar.sqrt()
+
+
+def _v_cases():
+    rows = [[1.1, 1.0, 0.36], [0.0, 1.0, 0.36], [-0.7, 0.2, 0.99], [2.0, -1.5, 0.01]]
+    return [tuple(torch.tensor([v], dtype=torch.float64) for v in row) for row in rows]
+
+
+EXERCISES["23-2"] = Exercise(
+    "23-2",
+    kind="implement",
+    solution=v_from_eps,
+    cases=_v_cases,
+    wrong={
+        "x_t taken for x_0": (
+            lambda eps, x_t, alpha_bar: alpha_bar.sqrt() * eps - (1 - alpha_bar).sqrt() * x_t,
+            "the definition of v has x_0 in it, and you have x_t",
+        ),
+        "missing square roots": (
+            lambda eps, x_t, alpha_bar: (eps - (1 - alpha_bar) * x_t) / alpha_bar,
+            "rates are roots of shares",
+        ),
+        "sign of v": (
+            lambda eps, x_t, alpha_bar: -(eps - (1 - alpha_bar).sqrt() * x_t) / alpha_bar.sqrt(),
+            "v = a eps - b x_0, with a plus before eps",
+        ),
+    },
+    property="b x_t + a v must give eps back",
+)
+
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #7c41ae37
+EXERCISES["23-3"] = Exercise(
+    "23-3",
+    kind="predict",
+    solution="noisy",
+    options=("clean", "middle", "noisy"),
+    wrong={
+        "where eps is hard to see": ("clean", "there eps is hard to predict, but this network predicts it; look at how x_0 is computed from it"),
+        "where both are mixed": ("middle", "the factor is b / a, which only grows"),
+    },
+    property="where an error of 0.01 in eps costs most in x_0",
+)
+
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #153f8770
+EXERCISES["24-1"] = Exercise(
+    "24-1",
+    kind="compute",
+    solution=0.35,
+    wrong={
+        "the posterior's mean": (0.8 * (1 - 0.36 / 0.64) / 0.64, "that is where DDPM's mean goes; DDIM keeps all of the noise it sees"),
+        "noise of the old level": (0.8 - 0.8 * 0.75, "the noise must be scaled for the level that is reached, sqrt(1 - 0.64)"),
+        "no noise left": (0.8, "x_s still has noise in it: add sqrt(1 - alpha_bar_s) eps"),
+        "shares in place of their roots": (0.64 - 0.36 * 0.36 / 0.64, "rates are roots of shares"),
+    },
+    property="a step of DDIM (eq-ddim)",
+)
+
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #0aaadf23
+def trailing(num_timesteps, num_inference_steps):
+    """Falling timesteps, 0-based, of trailing spacing."""
+    return [round(num_timesteps - k * num_timesteps / num_inference_steps) - 1 for k in range(num_inference_steps)]
+
+
+EXERCISES["24-2"] = Exercise(
+    "24-2",
+    kind="implement",
+    solution=trailing,
+    cases=lambda: [(10, 1), (10, 2), (10, 5), (1000, 4), (1000, 1000)],
+    wrong={
+        "leading": (
+            lambda T, n: [k * (T // n) for k in reversed(range(n))],
+            "this begins before the end of the walk: the first must be T - 1",
+        ),
+        "linspace": (
+            lambda T, n: [round(k * (T - 1) / max(n - 1, 1)) for k in reversed(range(n))],
+            "this spends a step on t = 0, which is nearly clean already",
+        ),
+        "off by one": (lambda T, n: [round(T - k * T / n) for k in range(n)], "0-based: the last timestep is T - 1"),
+        "rising": (lambda T, n: trailing(T, n)[::-1], "a sampler goes from noise to data: largest first"),
+    },
+    property="falling, begins at T - 1, even strides",
+)
+
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #9240ca37
+EXERCISES["24-3"] = Exercise(
+    "24-3",
+    kind="predict",
+    solution=("nearly the same", "unrelated"),
+    wrong={
+        "noise decides in both": (("unrelated", "unrelated"), "with eta = 0 no noise is drawn after the first"),
+        "the first noise decides": (("nearly the same", "nearly the same"), "with eta = 1 fresh noise comes in at every step"),
+    },
+    property="two walks from one noise",
 )
