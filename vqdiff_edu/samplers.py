@@ -67,7 +67,7 @@ def noise_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
     source = x.device if generator is None else generator.device
     return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=source).to(x.device)
 
-# %% ../nbs/3_diffusion/24_samplers.ipynb #d53659ab
+# %% ../nbs/3_diffusion/24_samplers.ipynb #e1bacfb7
 @torch.no_grad()
 def sample_ddpm(
     diffusion: GaussianDiffusion,
