@@ -62,7 +62,9 @@ class Chapter:
 def read_book() -> list[Chapter]:
     """The chapters and appendices of _quarto.yml, in order, with their cells."""
     book = yaml.safe_load((ROOT / "_quarto.yml").read_text())["book"]
-    chapters = [*listed(book["chapters"]), *listed(book.get("appendices", []), appendix=True)]
+    entries = [*listed(book["chapters"]), *listed(book.get("appendices", []), appendix=True)]
+    faults.extend(f"_quarto.yml: {entry.source.relative_to(ROOT)} does not exist" for entry in entries if not entry.source.exists())
+    chapters = [entry for entry in entries if entry.source.exists()]
     for chapter in chapters:
         chapter.cells = read_cells(chapter.source)
         chapter.title = title_of(chapter)

@@ -38,7 +38,7 @@ def timesteps(num_timesteps: int, num_inference_steps: int, spacing: str = "trai
         return (k * int(ratio)).long().flip(0)
     return torch.linspace(0, num_timesteps - 1, num_inference_steps, dtype=torch.float64).round().long().flip(0)
 
-# %% ../nbs/3_diffusion/24_samplers.ipynb #a4d2fbda
+# %% ../nbs/3_diffusion/24_samplers.ipynb #73225d5e
 def walk(
     diffusion: GaussianDiffusion, num_inference_steps: int | None, spacing: str, t_start: int | None, progress: bool
 ) -> Iterator[tuple[int, int]]:
@@ -47,7 +47,8 @@ def walk(
     t_start = last if t_start is None else t_start
     if not 0 <= t_start <= last:
         raise ValueError(f"t_start must lie in 0 … {last}, got {t_start}")
-    steps = timesteps(t_start + 1, num_inference_steps or t_start + 1, spacing).tolist()
+    number = t_start + 1 if num_inference_steps is None else num_inference_steps
+    steps = timesteps(t_start + 1, number, spacing).tolist()
     yield from tqdm(list(zip(steps, steps[1:] + [-1])), disable=not progress, desc="sampling")
 
 

@@ -231,6 +231,13 @@ def test_channels_last_reaches_the_kernels(tmp_path):
     assert task.model.weight.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_compiling_is_for_the_trained_model_only(tmp_path, monkeypatch):
+    asked, task = [], Task()
+    monkeypatch.setattr(nn.Module, "compile", lambda self: asked.append(self))
+    run = fit(task, batches(), change(steps=2, compile=True), tmp_path)
+    assert len(asked) == 1 and asked[0] is task.model and run.model is not task.model
+
+
 def test_data_that_ends_starts_again(tmp_path):
     class Once:
         def __init__(self):

@@ -13,14 +13,14 @@ from ..checks import Exercise
 # %% ../../nbs/9_appendix/solutions/part2.ipynb #8ad7d0be
 EXERCISES = {}
 
-# %% ../../nbs/9_appendix/solutions/part2.ipynb #68f2db51
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #7a79b3fd
 import math
 
-
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #3026adeb
 def _bell(u: float) -> float:
     return math.exp(-u * u / 2) / math.sqrt(2 * math.pi)
 
-# %% ../../nbs/9_appendix/solutions/part2.ipynb #a07a9aad
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #73d48d46
 _near, _far = _bell(0.6), _bell(2.4)
 
 EXERCISES["11-1"] = Exercise(
@@ -30,7 +30,10 @@ EXERCISES["11-1"] = Exercise(
     wrong={
         "straight-through": (-4.0, "that is L'(1), what straight-through would say; the true slope is made of jumps at the walls"),
         "density without 1/σ": (-5 * _near - 4 * _far, "the density of σε is φ(u)/σ: divide by σ"),
-        "slope of the loss at the walls": ((-5 * _near - 2 * _far) / 0.5, "at a wall the loss jumps: take L(right) - L(left), not L' there"),
+        "slope of the loss at the walls": (
+            (-5 * _near - 2 * _far) / 0.5,
+            "at a wall the loss jumps: take L(right) - L(left), not L' there",
+        ),
         "sign": ((5 * _near + 4 * _far) / 0.5, "jumps are right minus left, and here the loss falls to the right"),
         "nearest wall only": (-5 * _near / 0.5, "the wall at 2 is 2.4 σ away, far but not nothing"),
     },
@@ -39,7 +42,7 @@ EXERCISES["11-1"] = Exercise(
     rtol=0.0,
 )
 
-# %% ../../nbs/9_appendix/solutions/part2.ipynb #c851995e
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #ae727af1
 def _mirror(v, along):
     along = along / along.norm(dim=-1, keepdim=True)
     return v - 2 * (v * along).sum(-1, keepdim=True) * along
@@ -80,7 +83,10 @@ EXERCISES["11-2"] = Exercise(
     solution=rotation_gradient,
     cases=_rotation_cases,
     wrong={
-        "R instead of its transpose": (_turned_forward, "you turned the gradient from z_e towards z_q; on the way back it goes through the transpose"),
+        "R instead of its transpose": (
+            _turned_forward,
+            "you turned the gradient from z_e towards z_q; on the way back it goes through the transpose",
+        ),
         "no stretch": (_not_stretched, "the direction is right; the factor |z_q| / |z_e| is missing"),
         "stretch upside down": (_stretched_backwards, "the factor is |z_q| / |z_e|, the same on the way back as on the way there"),
         "straight-through": (lambda z_e, z_q, g: g.clone(), "that is the identity: nothing is turned"),
@@ -105,13 +111,16 @@ EXERCISES["11-3"] = Exercise(
     property="d(a + b) = da + db",
 )
 
-# %% ../../nbs/9_appendix/solutions/part2.ipynb #33e1a519
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #dd3852b0
 EXERCISES["11-4"] = Exercise(
     "11-4",
     "compute",
     solution=math.sqrt(math.log(200) / (2 * math.pi**2)),
     wrong={
-        "the factor 2 in front": (math.sqrt(math.log(100) / (2 * math.pi**2)), "the series has a factor 2 in front: the ripple is 2 exp(-2π²s²)"),
+        "the factor 2 in front": (
+            math.sqrt(math.log(100) / (2 * math.pi**2)),
+            "the series has a factor 2 in front: the ripple is 2 exp(-2π²s²)",
+        ),
         "no square root": (math.log(200) / (2 * math.pi**2), "that is s²"),
         "the 2 in the exponent": (math.sqrt(math.log(200) / math.pi**2), "the exponent is -2π²s²: look at the 2"),
     },
@@ -133,22 +142,21 @@ EXERCISES["11-5"] = Exercise(
     ],
 )
 
-# %% ../../nbs/9_appendix/solutions/part2.ipynb #7a79b3fd
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #7a79b3fd-2
 import math
 
-# %% ../../nbs/9_appendix/solutions/part2.ipynb #664f7064
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #8720fa4a
 EXERCISES["13-1"] = Exercise(
     "13-1",
     kind="compute",
     solution=0.9999**10_000,
     wrong={
         "the share of everything else": (1 - 0.9999**10_000, "that is what the weights after the start hold together; the start keeps the rest"),
-        "the share of one step": (1 - 0.9999, "that is the share of the newest weights; follow what happens to the start, step by step"),
         "linear forgetting": (0.0, "10,000 steps of 0.0001 each look like everything, but each step forgets a fraction of what is left"),
         "half-life for the window": (0.5, "the half-life is 0.693 / (1 - d), not 1 / (1 - d)"),
     },
     property="the start's share is multiplied by d at every step",
-    atol=1e-4,
+    atol=2e-4,
 )
 
 # %% ../../nbs/9_appendix/solutions/part2.ipynb #ed79917e
@@ -294,5 +302,229 @@ EXERCISES["13-6"] = Exercise(
         "says that the position inside the epoch is not saved either, so batches are repeated or left out",
         "says that the extra draw shifts all later noise and dropout",
         "gives two repairs: save permutation and position; or derive the permutation from (seed, epoch) and save two integers",
+    ],
+)
+
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #2f00157e
+EXERCISES["17-1"] = Exercise(
+    "17-1",
+    kind="compute",
+    solution=10.0,
+    wrong={
+        "the factor 2 before the root is missing": (15.0, "the cross term is -2 E[x·y]: expand |x - y|²"),
+        "variances were subtracted where standard deviations belong": (78.0, "in one dimension the spread costs (σ - τ)², with σ the root of the variance"),
+        "the mean's difference was not squared": (5 + 5**0.5, "every term is in squared units: |1, 2|² = 5"),
+        "the root of the distance was taken": (10**0.5, "the usual number, and the one asked for, is the squared distance"),
+    },
+    property="the sum over both axes of (difference of means)² + (difference of standard deviations)²",
+    atol=1e-3,
+    rtol=0,
+    dtype=False,
+)
+
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #76ac4823
+def _gaussian_distance(mean_a, cov_a, mean_b, cov_b):
+    root_a, root_b = torch.linalg.cholesky(cov_a), torch.linalg.cholesky(cov_b)
+    trace = torch.linalg.svdvals(root_a.T @ root_b).sum()
+    return (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * trace
+
+
+def _with_trace(trace):
+    """The same distance with another idea of the trace."""
+
+    def distance(mean_a, cov_a, mean_b, cov_b):
+        return (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - trace(cov_a, cov_b)
+
+    return distance
+
+
+def _root(cov):
+    values, vectors = torch.linalg.eigh(cov)
+    return vectors * values.clamp(min=0).sqrt() @ vectors.T
+
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #f8624511
+def _two_bells():
+    g = torch.Generator().manual_seed(0)
+    cases = []
+    for dim in (1, 2, 5):
+        roots = torch.randn(2, dim, dim, generator=g, dtype=torch.float64)
+        covs = roots @ roots.mT + 0.1 * torch.eye(dim, dtype=torch.float64)
+        means = torch.randn(2, dim, generator=g, dtype=torch.float64)
+        cases.append((means[0], covs[0], means[1], covs[1]))
+    return cases
+
+
+EXERCISES["17-2"] = Exercise(
+    "17-2",
+    kind="implement",
+    solution=_gaussian_distance,
+    cases=_two_bells,
+    wrong={
+        "the root was taken element by element": (
+            _with_trace(lambda a, b: 2 * (a @ b).abs().sqrt().trace()),
+            "the root of a matrix is a matrix R with R R = A B; its entries are not the roots of the entries",
+        ),
+        "roots were taken before the product": (
+            _with_trace(lambda a, b: 2 * (_root(a) @ _root(b)).trace()),
+            "tr(A^½ B^½) is the answer only if A and B commute; in general it is the sum of the singular values of A^½ B^½",
+        ),
+        "the factor 2 before the trace is missing": (
+            _with_trace(lambda a, b: torch.linalg.svdvals(_root(a) @ _root(b)).sum()),
+            "try it on two equal bells: the distance must be 0",
+        ),
+        "the covariances' difference was measured entry by entry": (
+            lambda mean_a, cov_a, mean_b, cov_b: (mean_a - mean_b).square().sum() + (cov_a - cov_b).square().sum(),
+            "that is the Frobenius norm, in fourth powers of the unit; work is in squares of the unit",
+        ),
+    },
+    property="for commuting covariances it is the sum over axes of (difference of means)² + (difference of standard deviations)²",
+    atol=1e-8,
+)
+
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #bbe3b673
+def _mmd2(a, b, *, diagonal=False, cross=2.0, scale=True):
+    def kernel(x, y):
+        return (x @ y.T / (x.shape[1] if scale else 1) + 1) ** 3
+
+    def within(x):
+        k = kernel(x, x)
+        return k.mean() if diagonal else (k.sum() - k.diagonal().sum()) / (len(x) * (len(x) - 1))
+
+    return within(a) + within(b) - cross * kernel(a, b).mean()
+
+
+def _mmd2_small_divisor(a, b):
+    """Diagonal left out of the sum, but still counted."""
+
+    def kernel(x, y):
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    sums = [kernel(x, x).fill_diagonal_(0).mean() for x in (a, b)]
+    return sums[0] + sums[1] - 2 * kernel(a, b).mean()
+
+
+def _two_samples():
+    g = torch.Generator().manual_seed(0)
+    sizes = ((2, 3, 1), (4, 3, 2), (20, 30, 5))
+    return [(torch.randn(n, d, generator=g, dtype=torch.float64), torch.randn(m, d, generator=g, dtype=torch.float64) + 0.5) for n, m, d in sizes]
+
+
+EXERCISES["17-3"] = Exercise(
+    "17-3",
+    kind="implement",
+    solution=_mmd2,
+    cases=_two_samples,
+    wrong={
+        "the diagonal is in": (lambda a, b: _mmd2(a, b, diagonal=True), "k(x, x) pairs a point with itself, and such pairs are always the closest: leave them out"),
+        "the diagonal is out, but still counted": (_mmd2_small_divisor, "n(n - 1) pairs remain; divide by that, not by n²"),
+        "the factor 2 before the cross term is missing": (lambda a, b: _mmd2(a, b, cross=1.0), "|p - q|² = p·p + q·q - 2 p·q"),
+        "the inner product was not divided by the dimension": (lambda a, b: _mmd2(a, b, scale=False), "the kernel is (x·y / d + 1)³"),
+    },
+    property="its mean over samples is the true squared MMD; so it must come out negative about as often as not when both samples have one source",
+    atol=1e-8,
+)
+
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #d8d3ba9c
+EXERCISES["17-4"] = Exercise(
+    "17-4",
+    kind="predict",
+    solution="about 0.65",
+    options=("about 2.6", "about 1.3", "about 0.65", "about 0.16"),
+    wrong={
+        "a distance was taken for an unbiased estimate": ("about 2.6", "the truth here is 0; whatever is measured is bias"),
+        "an offset was taken for an error bar": ("about 1.3", "standard errors go with 1/√n; the bias is a mean of squares and goes with 1/n"),
+        "the square was taken twice": ("about 0.16", "the distance is already a square: 1/n, not 1/n²"),
+    },
+    property="bias = constant / n",
+)
+
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #066316cd
+def _intercept(u, y):
+    u = u - 0.0
+    slope = ((u - u.mean()) * (y - y.mean())).sum() / (u - u.mean()).square().sum()
+    return y.mean() - slope * u.mean()
+
+
+def _slope(u, y):
+    return ((u - u.mean()) * (y - y.mean())).sum() / (u - u.mean()).square().sum()
+
+
+def _curves():
+    g = torch.Generator().manual_seed(0)
+    cases = []
+    for n in ([500.0, 1000.0], [500.0, 1000.0, 2000.0, 4000.0], [100.0, 150.0, 400.0, 800.0, 3000.0]):
+        n = torch.tensor(n, dtype=torch.float64)
+        cases.append((n, 2.0 + 900 / n + 0.01 * torch.randn(len(n), generator=g, dtype=torch.float64)))
+    return cases
+
+
+EXERCISES["17-5"] = Exercise(
+    "17-5",
+    kind="implement",
+    solution=lambda n, distance: _intercept(1 / n, distance),
+    cases=_curves,
+    wrong={
+        "the line was fitted in n": (lambda n, distance: _intercept(n, distance), "at n = ∞ a line in n has no value; the straight line is in 1/n"),
+        "the line was fitted in 1/√n": (lambda n, distance: _intercept(n.rsqrt(), distance), "the bias of a squared distance goes with 1/n"),
+        "the slope was returned": (lambda n, distance: _slope(1 / n, distance), "the slope is the bias times n; the value at 1/n = 0 is the intercept"),
+        "the largest n was taken for infinity": (lambda n, distance: distance[n.argmax()], "there is still a bias of slope / n in it"),
+        "the average was returned": (lambda n, distance: distance.mean(), "each n has another bias; averaging keeps their mean"),
+    },
+    property="for distances a + b / n it returns a",
+    atol=1e-8,
+)
+
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #bb330d3f
+def _frequencies(indices, num_embeddings):
+    return torch.bincount(indices.flatten(), minlength=num_embeddings).double() / indices.numel()
+
+
+def _entropy(indices, num_embeddings):
+    return torch.special.entr(_frequencies(indices, num_embeddings)).sum()
+
+
+def _code_grids():
+    g = torch.Generator().manual_seed(0)
+    return [(torch.tensor([0, 0, 1]), 4), (torch.randint(0, 5, (4, 2, 2), generator=g), 6), (torch.randint(0, 40, (6, 3, 3), generator=g), 64)]
+
+
+EXERCISES["17-6"] = Exercise(
+    "17-6",
+    kind="implement",
+    solution=lambda indices, num_embeddings: _entropy(indices, num_embeddings).exp(),
+    cases=_code_grids,
+    wrong={
+        "nats were raised to a power of 2": (
+            lambda indices, num_embeddings: 2 ** _entropy(indices, num_embeddings),
+            "the logarithm was natural and the power of base 2: use the same base twice",
+        ),
+        "bits were raised to a power of e": (
+            lambda indices, num_embeddings: (_entropy(indices, num_embeddings) / torch.tensor(2.0).log()).exp(),
+            "the logarithm was of base 2 and the power natural: use the same base twice",
+        ),
+        "the entropy was returned": (_entropy, "perplexity is the exponential of the entropy: a number of codes"),
+        "used codes were counted": (
+            lambda indices, num_embeddings: (_frequencies(indices, num_embeddings) > 0).double().sum(),
+            "that is the usage; a code used once counts for less than one used often",
+        ),
+        "unused codes give NaN": (
+            lambda indices, num_embeddings: (-(_frequencies(indices, num_embeddings) * _frequencies(indices, num_embeddings).log()).sum()).exp(),
+            "0 · log 0 must count as 0",
+        ),
+    },
+    property="k equally frequent codes have perplexity k, whatever num_embeddings is",
+    dtype=False,
+)
+
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #c9ffcac5
+EXERCISES["17-7"] = Exercise(
+    "17-7",
+    kind="explain",
+    rubric=[
+        "the numbers of samples differ, and the bias with them: at 50,000 model A would score lower than its 3.1, by an amount that neither paper tells",
+        "so here the mismatch works against A: with the same true distance it would show the larger number. If anything A is ahead; that isn't a measurement either",
+        "one number has no replicate at all, and the bootstrap interval is no interval for anything: resampled points carry a bias of their own",
+        "same data does not mean same ruler: which features, which preprocessing, against which real set (training or test, how many)",
+        "what would settle it: both models, same n, same reference, same features, several independent replicates each, the real-against-real floor beside them",
     ],
 )

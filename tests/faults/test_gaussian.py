@@ -1,0 +1,51 @@
+"""GaussianDiffusion refuses what it cannot do, by name."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from vqdiff_edu.gaussian import GaussianDiffusion
+from vqdiff_edu.schedule import NoiseSchedule
+
+SCHEDULE = NoiseSchedule.cosine(50)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("objective", "noise"), ("loss_weight", "snr"), ("variance", "learned"), ("clip_range", (1, -1))],
+)
+def test_an_unknown_setting(argument, value):
+    with pytest.raises(ValueError, match=argument):
+        GaussianDiffusion(SCHEDULE, **{argument: value})
+
+
+def test_eps_with_zero_terminal_snr():
+    with pytest.raises(ValueError, match="'eps' needs a last SNR above zero"):
+        GaussianDiffusion(SCHEDULE.zero_terminal_snr(), "eps")
+
+
+def test_a_model_of_another_objective():
+    class Model:
+        diffusion = SimpleNamespace(objective="eps")
+
+        def __call__(self, x, t):
+            return x
+
+    with pytest.raises(ValueError, match="trained to predict 'eps'"):
+        GaussianDiffusion(SCHEDULE, "v").predict(Model(), torch.zeros(1, 1, 2, 2), 3)
+
+
+def test_guidance_without_anything_to_guide_away_from():
+    with pytest.raises(ValueError, match="guidance_scale"):
+        GaussianDiffusion(SCHEDULE).predict(lambda x, t: x, torch.zeros(1, 1, 2, 2), 3, guidance_scale=2.0)
+
+
+def test_a_network_that_returns_another_shape():
+    with pytest.raises(ValueError, match="model must return"):
+        GaussianDiffusion(SCHEDULE).predict(lambda x, t: x[:, :, :1], torch.zeros(1, 1, 2, 2), 3)
+
+
+def test_noise_of_another_shape():
+    with pytest.raises(ValueError, match="noise"):
+        GaussianDiffusion(SCHEDULE).training_losses(lambda x, t: x, torch.zeros(2, 1, 2, 2), torch.tensor([1, 2]), torch.zeros(2, 1, 2, 1))

@@ -1,0 +1,35 @@
+"""Samplers refuse steps and shapes that make no walk."""
+
+import pytest
+import torch
+
+from vqdiff_edu.gaussian import GaussianDiffusion
+from vqdiff_edu.samplers import sample_ddim, timesteps
+from vqdiff_edu.schedule import NoiseSchedule
+
+DIFFUSION = GaussianDiffusion(NoiseSchedule.cosine(50))
+
+
+def sample(**changes):
+    return sample_ddim(DIFFUSION, lambda x, t: 0 * x, (2, 1, 2, 2), **{"num_inference_steps": 5} | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_inference_steps": 0}, "num_inference_steps"),
+        ({"num_inference_steps": 51}, "num_inference_steps must lie in 1 … 50"),
+        ({"spacing": "even"}, "spacing must be one of"),
+        ({"t_start": 50}, "t_start must lie in 0 … 49"),
+        ({"t_start": -1}, "t_start"),
+        ({"x_init": torch.zeros(2, 1, 2, 3)}, "x_init must have shape"),
+    ],
+)
+def test_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        sample(**changes)
+
+
+def test_timesteps_alone():
+    with pytest.raises(ValueError, match="num_inference_steps"):
+        timesteps(10, 11)

@@ -1,0 +1,106 @@
+"""Conversions, guidance, variances and losses of GaussianDiffusion."""
+
+import pytest
+import torch
+
+from vqdiff_edu.gaussian import GaussianDiffusion
+from vqdiff_edu.schedule import NoiseSchedule
+
+SCHEDULE = NoiseSchedule.cosine(100)
+OBJECTIVES = ("eps", "x0", "v")
+
+
+def perfect(objective, x_0, noise):
+    """A network that returns what it should."""
+
+    def model(x, t, **cond):
+        diffusion = GaussianDiffusion(SCHEDULE, objective)
+        return diffusion.target(x_0, noise, t)
+
+    return model
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_perfect_network_gives_back_data_noise_and_velocity(objective):
+    g = torch.Generator().manual_seed(1)
+    x_0, noise = torch.rand(4, 1, 5, 5, generator=g, dtype=torch.float64) * 2 - 1, torch.randn(4, 1, 5, 5, generator=g, dtype=torch.float64)
+    diffusion, t = GaussianDiffusion(SCHEDULE, objective), torch.tensor([0, 30, 70, 99])
+    x = diffusion.q_sample(x_0, t, noise)
+    p = diffusion.predict(perfect(objective, x_0, noise), x, t)
+    tolerance = 1e-6 if objective != "eps" else 1e-4  # eps divides by a root of 2e-9 at the last step
+    assert torch.allclose(p.x_start, x_0, atol=tolerance)
+    assert torch.allclose(p.eps, noise, atol=tolerance)
+    loss, parts = diffusion.training_losses(perfect(objective, x_0, noise), x_0, t, noise)
+    assert loss.shape == (4,) and loss.max() < 1e-12 and set(parts) == {"mse", "x_start_mse"}
+
+
+def test_clipping_moves_eps_and_v_along():
+    diffusion = GaussianDiffusion(SCHEDULE, "x0")
+    x = torch.randn(2, 1, 3, 3, dtype=torch.float64)
+    p = diffusion.predict(lambda x, t: torch.full_like(x, 7.0), x, 50)
+    assert p.x_start.max() == 1
+    assert torch.allclose(diffusion.q_sample(p.x_start, 50, p.eps), x)
+    unclipped = GaussianDiffusion(SCHEDULE, "x0", clip_range=None).predict(lambda x, t: torch.full_like(x, 7.0), x, 50)
+    assert unclipped.x_start.max() == 7
+
+
+def test_guidance_is_applied_to_the_raw_output_and_skipped_at_one():
+    calls = []
+
+    def model(x, t, label=None):
+        calls.append(label)
+        return torch.full_like(x, 0.1 if label is None else 0.3)
+
+    diffusion, x = GaussianDiffusion(SCHEDULE, "x0", clip_range=None), torch.zeros(2, 1, 2, 2)
+    cond = {"label": torch.tensor([1, 2])}
+    assert diffusion.predict(model, x, 10, cond=cond).x_start[0, 0, 0, 0] == pytest.approx(0.3)
+    assert len(calls) == 1
+    guided = diffusion.predict(model, x, 10, cond=cond, uncond={}, guidance_scale=2.5).x_start
+    assert guided[0, 0, 0, 0].item() == pytest.approx(0.1 + 2.5 * 0.2)
+
+
+def test_the_models_own_null_condition_is_used():
+    class Model:
+        def __call__(self, x, t, label):
+            return label.reshape(-1, 1, 1, 1).to(x) * torch.ones_like(x)
+
+        def null_cond(self, batch):
+            return {"label": torch.full((batch,), 10)}
+
+    diffusion = GaussianDiffusion(SCHEDULE, "x0", clip_range=None)
+    out = diffusion.predict(Model(), torch.zeros(1, 1, 2, 2), 5, cond={"label": torch.tensor([4])}, guidance_scale=2.0)
+    assert out.x_start[0, 0, 0, 0].item() == 10 + 2 * (4 - 10)
+
+
+def test_small_and_large_variance():
+    x, model = torch.randn(1, 1, 2, 2), lambda x, t: torch.zeros_like(x)
+    small, large = (GaussianDiffusion(SCHEDULE, variance=v) for v in ("small", "large"))
+    for t, s in ((60, 59), (60, 10)):
+        _, lower, _ = small.p_mean_variance(model, x, t, t_prev=s)
+        mean, upper, log_upper = large.p_mean_variance(model, x, t, t_prev=s)
+        assert mean.shape == x.shape and lower < upper
+        assert upper.item() == pytest.approx((1 - SCHEDULE.alpha_bar(t) / SCHEDULE.alpha_bar(s)).item(), rel=1e-6)
+        assert log_upper.exp().item() == pytest.approx(upper.item(), rel=1e-5)
+    assert large.p_mean_variance(model, x, 0)[2].isfinite()
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_min_snr_weighs_the_same_error_alike_in_every_currency(objective):
+    """Weight times the objective's own error must be min(SNR, 5) times the error of x_0."""
+    diffusion = GaussianDiffusion(SCHEDULE, objective, loss_weight="min_snr")
+    x_0, noise, t = torch.rand(4, 1, 4, 4).double() - 0.5, torch.randn(4, 1, 4, 4).double(), torch.tensor([3, 20, 50, 90])
+    loss, parts = diffusion.training_losses(lambda x, t: 0.1 * x, x_0, t, noise)
+    snr = SCHEDULE.log_snr[t].exp()
+    assert torch.allclose(loss, snr.clamp(max=5.0) * parts["x_start_mse"], rtol=1e-6)
+
+
+def test_the_condition_reaches_the_network_in_training():
+    seen = {}
+
+    def model(x, t, label):
+        seen["label"] = label
+        return torch.zeros_like(x)
+
+    label = torch.tensor([3, 1])
+    GaussianDiffusion(SCHEDULE).training_losses(model, torch.zeros(2, 1, 4, 4), torch.tensor([1, 2]), cond={"label": label})
+    assert torch.equal(seen["label"], label)
