@@ -37,7 +37,8 @@ def run_tour(folder: Path) -> tuple[Path, str]:
 
 def pictures_of(notebook: Path, folder: Path) -> list[Path]:
     """Write every picture among the notebook's outputs to `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     outputs = [o for cell in json.loads(notebook.read_text())["cells"] for o in cell.get("outputs", [])]
     pictures = ["".join(o["data"]["image/png"]) for o in outputs if "image/png" in o.get("data", {})]
     paths = [folder / f"tour-{number}.png" for number in range(1, len(pictures) + 1)]
@@ -71,12 +72,13 @@ def main() -> None:
         tour, source = run_tour(Path(temporary))
         complete = render()
         pictures = pictures_of(tour, DOCS / "live")
-        python("scripts/render.py", "--page", str(tour), str(DOCS / "live" / "index.html"))
+        complete = python("scripts/render.py", "--page", str(tour), str(DOCS / "live" / "index.html")) == 0 and complete
     print(f"\n{source}")
     print(f"Its {len(pictures)} pictures: {DOCS / 'live'}")
     print(f"Its page:       {DOCS / 'live' / 'index.html'}")
     print(f"Open the book:  {DOCS / 'index.html'}")
-    sys.exit(not complete)
+    if not complete:
+        sys.exit("Some references could not be resolved, see above; the pages are there all the same.")
 
 
 if __name__ == "__main__":

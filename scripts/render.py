@@ -367,7 +367,7 @@ def render_book(out: Path) -> int:
 def render_single(source: Path, target: Path) -> None:
     """One notebook as a page of its own; references into the rest of the book stay words."""
     chapters = read_book()
-    original = next((c for c in chapters if c.source.name == source.name), Chapter(source))
+    original = next((c for c in chapters if c.source.name == source.name), Chapter(ROOT / "nbs" / source.name))
     alone = Chapter(original.source, cells=read_cells(source))
     alone.title = title_of(alone)
     targets, pages = number_book(chapters), {c.source.resolve(): c for c in chapters}

@@ -66,7 +66,7 @@ class DiffusionTask:
         loss, parts = diffusion.training_losses(self.model, x, t, noise, {"label": batch["label"]})
         return loss.mean(), {name: value.mean() for name, value in parts.items()}
 
-# %% ../nbs/7_tools/73_recipes.ipynb #5a41b029
+# %% ../nbs/7_tools/73_recipes.ipynb #e8e05a87
 def vqvae_recipe() -> Recipe:
     """`mnist-vqvae`: at most ten minutes on two cores."""
     steps = by_profile(smoke=4, laptop=7000, gpu=30_000)
@@ -76,7 +76,7 @@ def vqvae_recipe() -> Recipe:
 
 def ddpm_recipe() -> Recipe:
     """`mnist-ddpm`: at most twenty minutes on two cores."""
-    steps = by_profile(smoke=4, laptop=9000, gpu=40_000)
+    steps = by_profile(smoke=4, laptop=8000, gpu=40_000)
     batch_size = by_profile(smoke=16, laptop=64, gpu=512)
     precision, compiled = by_profile(smoke="no", laptop="no", gpu="bf16"), by_profile(smoke=False, laptop=False, gpu=True)
     return Recipe("mnist-ddpm", steps, batch_size, lr=1e-3, warmup=steps // 40, precision=precision, compile=compiled, channels_last=True)
