@@ -151,7 +151,7 @@ class ClassifierTask:
         loss = F.cross_entropy(logits, batch["label"])
         return loss, {"accuracy": (logits.argmax(1) == batch["label"]).float().mean()}
 
-# %% ../nbs/2_quantization/17_measuring_samples.ipynb #1906788b
+# %% ../nbs/2_quantization/17_measuring_samples.ipynb #e7afd8e7
 def classifier_recipe() -> Recipe:
     """How the ruler was made: eight passes over the 60,000 training digits. No weight average: batch statistics belong to the weights of the moment."""
     steps = by_profile(smoke=4, laptop=1875)
@@ -203,7 +203,7 @@ def _agreement(features: Tensor, labels: Tensor) -> float:
     read = load_classifier(str(features.device)).head(features).argmax(1)
     return (read == labels.to(read.device)).double().mean().item()
 
-# %% ../nbs/2_quantization/17_measuring_samples.ipynb #4f082a4a
+# %% ../nbs/2_quantization/17_measuring_samples.ipynb #db75040c
 def _images(images: Tensor) -> Tensor:
     """`images`, if they can be digits in [-1, 1]; an error that says what is wrong otherwise, a warning where it looks like [0, 1]."""
     if not isinstance(images, Tensor) or not images.is_floating_point():
@@ -239,7 +239,7 @@ def real_statistics(split: str = "train", source: str = "auto") -> FeatureStatis
     """Mean and covariance of `real_features`, once a process."""
     return feature_statistics(real_features(split, source)[0])
 
-# %% ../nbs/2_quantization/17_measuring_samples.ipynb #0a5c57e7
+# %% ../nbs/2_quantization/17_measuring_samples.ipynb #21288b16
 def kid(features_a: Float[Tensor, "n dim"], features_b: Float[Tensor, "m dim"], chunk: int = 1000) -> float:
     """Kernel distance: the unbiased estimate of the squared MMD with kernel (x·y / dim + 1)³, over all pairs at once, in float64.
 
@@ -309,7 +309,7 @@ def mean_and_range(values) -> MeanRange:
     x = _numbers(values)
     return MeanRange(x.mean().item(), x.min().item(), x.max().item())
 
-# %% ../nbs/2_quantization/17_measuring_samples.ipynb #eb28f57c
+# %% ../nbs/2_quantization/17_measuring_samples.ipynb #03f2abb0
 def matched_floor(
     features: Float[Tensor, "total dim"],
     n: int,
@@ -326,14 +326,19 @@ def matched_floor(
         raise ValueError(
             f"n must be between 2 and half of the {len(x)} rows, and replicates at least 1; got n={n}, replicates={replicates}"
         )
-    floor = []
-    for _ in range(replicates):
-        chosen = torch.zeros(len(x), dtype=torch.bool)
-        chosen[_draw_rows(len(x), n, generator, labels)] = True
-        floor.append(frechet_distance(x[chosen], x[~chosen]))
-    return floor
+    everything = feature_statistics(x)
+    samples = (feature_statistics(x[_draw_rows(len(x), n, generator, labels)]) for _ in range(replicates))
+    return [frechet_distance(sample, _without(everything, sample)) for sample in samples]
 
 
+def _without(whole: FeatureStatistics, part: FeatureStatistics) -> FeatureStatistics:
+    """Statistics of the rows of `whole` that aren't in `part`, from sums of squares: no second pass over the data."""
+    n = whole.n - part.n
+    mean = (whole.n * whole.mean - part.n * part.mean) / n
+    between = n * part.n / whole.n * torch.outer(part.mean - mean, part.mean - mean)
+    return FeatureStatistics(mean, ((whole.n - 1) * whole.cov - (part.n - 1) * part.cov - between) / (n - 1), n)
+
+# %% ../nbs/2_quantization/17_measuring_samples.ipynb #0f1ee00b
 def _draw_rows(total: int, n: int, generator: torch.Generator | None, labels: Tensor | None) -> Tensor:
     """n of `total` rows at random, without repetition; equally many of each label if labels are given."""
     order = torch.randperm(total, generator=generator)
@@ -345,7 +350,7 @@ def _draw_rows(total: int, n: int, generator: torch.Generator | None, labels: Te
         raise ValueError(f"n must be a multiple of the number of classes, and each class must have n / classes rows; got {detail}")
     return torch.cat([order[labels[order] == c][: n // len(classes)] for c in classes])
 
-# %% ../nbs/2_quantization/17_measuring_samples.ipynb #86536a71
+# %% ../nbs/2_quantization/17_measuring_samples.ipynb #10fd51b3
 STUDENT_95 = (
     12.706,
     4.303,
@@ -420,7 +425,7 @@ def psnr(x: Float[Tensor, " n *dims"], y: Float[Tensor, " n *dims"]) -> Float[Te
     mse = (x.double() - y.double()).square().flatten(1).mean(1)
     return 10 * torch.log10(4 / mse)
 
-# %% ../nbs/2_quantization/17_measuring_samples.ipynb #036f7cd1
+# %% ../nbs/2_quantization/17_measuring_samples.ipynb #efb291b6
 def evaluate_samples(
     generate, *, n: int = 5000, replicates: int = 5, batch_size: int = 500, seed: int = 0, device: str = "cpu", source: str = "auto"
 ) -> dict:

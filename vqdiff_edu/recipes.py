@@ -7,7 +7,7 @@ __all__ = ['SHIPPED', 'make_vqvae', 'make_ddpm', 'VQVAETask', 'DiffusionTask', '
            'measure_vqvae', 'measure_ddpm', 'measure_classifier', 'Shipped', 'shipped', 'load_pretrained', 'train',
            'measure']
 
-# %% ../nbs/7_tools/73_recipes.ipynb #e14eb41f
+# %% ../nbs/7_tools/73_recipes.ipynb #e5c77b46
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from .gaussian import GaussianDiffusion
 from .metrics import ClassifierTask, DigitClassifier, classifier_recipe, evaluate_samples, perplexity, usage
 from .samplers import sample_ddim
 from .schedule import NoiseSchedule
-from .training import Recipe, by_profile, fit, seed_everything
+from .training import Recipe, by_profile, fit, profile, seed_everything
 from .unet import UNet
 from .vector_quantizer import VectorQuantizer
 from .vqvae import VQVAE
@@ -81,10 +81,10 @@ def ddpm_recipe() -> Recipe:
     precision, compiled = by_profile(smoke="no", laptop="no", gpu="bf16"), by_profile(smoke=False, laptop=False, gpu=True)
     return Recipe("mnist-ddpm", steps, batch_size, lr=1e-3, warmup=steps // 40, precision=precision, compile=compiled, channels_last=True)
 
-# %% ../nbs/7_tools/73_recipes.ipynb #2b980aa7
+# %% ../nbs/7_tools/73_recipes.ipynb #258ad39e
 def generate(
     model: nn.Module,
-    labels: Int[Tensor, " batch"],
+    labels: Int[Tensor, " batch"] | list[int],
     *,
     num_inference_steps: int | None = None,
     guidance_scale: float | None = None,
@@ -92,11 +92,13 @@ def generate(
 ) -> Float[Tensor, "batch 1 28 28"]:
     """Digits for labels 0 … 9, in [-1, 1]; steps and guidance default to those of the model's card. The model must have `.diffusion`."""
     if not hasattr(model, "diffusion"):
-        raise TypeError(f"model must be a generator of digits with .diffusion, such as load_pretrained('mnist-ddpm'); got {type(model).__name__}")
+        raise TypeError(
+            f"model must be a generator of digits with .diffusion, such as load_pretrained('mnist-ddpm'); got {type(model).__name__}"
+        )
     card = getattr(model, "card", {})
     steps = num_inference_steps if num_inference_steps is not None else card.get("num_inference_steps", 20)
     scale = guidance_scale if guidance_scale is not None else card.get("guidance_scale", 1.0)
-    labels = labels.to(next(model.parameters()).device)
+    labels = torch.as_tensor(labels, device=next(model.parameters()).device)
     shape, cond = (len(labels), 1, 28, 28), {"label": labels}
     return sample_ddim(
         model.diffusion, model, shape, num_inference_steps=steps, cond=cond, guidance_scale=scale, generator=generator
@@ -195,13 +197,15 @@ def load_pretrained(name: str, folder: Path | str | None = None) -> nn.Module:
     model.card = card
     return model.eval()
 
-# %% ../nbs/7_tools/73_recipes.ipynb #94d784bd
+# %% ../nbs/7_tools/73_recipes.ipynb #40ff6a60
 def train(name: str, out_dir: Path | str, *, resume: bool = True, folder: Path | str | None = None) -> nn.Module:
     """Train a shipped model in the current profile, store weights and card in `folder` (default: the package's), and return it as loaded.
 
-    `out_dir` keeps the checkpoint; with resume=True a training that was interrupted goes on. Raises what `fit` and `save_weights` raise.
+    `out_dir` keeps the checkpoint; with resume=True a training that was interrupted goes on. In the smoke profile the package's weights
+    are left alone and `folder` is `out_dir`. Raises what `fit` and `save_weights` raise.
     """
     entry = shipped(name)
+    folder = out_dir if folder is None and profile() == "smoke" else folder
     recipe, sizes, data = entry.recipe(), entry.sizes(), digits("train")
     seed_everything(recipe.seed)
     run = fit(entry.task(entry.make(**sizes)), Batches(data, recipe.batch_size, seed=recipe.seed), recipe, out_dir, resume=resume)

@@ -281,7 +281,7 @@ def _length(batch) -> int:
         batch = next(iter(batch.values())) if isinstance(batch, dict) else batch[0]
     return len(batch)
 
-# %% ../nbs/2_quantization/13_training.ipynb #d18102fc
+# %% ../nbs/2_quantization/13_training.ipynb #3951f883
 def next_batch(t: Training):
     """This process's share of the next batch. Data that has come to its end starts again."""
     batch = None if t.batches is None else next(t.batches, None)

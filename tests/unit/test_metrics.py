@@ -165,6 +165,13 @@ def test_floor_is_real_against_the_rest():
     assert sum(m.matched_floor(x, 300, 3, torch.Generator().manual_seed(1))) < sum(floor)
 
 
+def test_floor_is_the_distance_to_the_complement():
+    x = torch.randn(90, 4, generator=torch.Generator().manual_seed(2)) * torch.tensor([3.0, 1, 1, 0]) + 5
+    rows = torch.zeros(90, dtype=torch.bool)
+    rows[m._draw_rows(90, 40, torch.Generator().manual_seed(3), None)] = True
+    assert m.matched_floor(x, 40, 1, torch.Generator().manual_seed(3)) == pytest.approx([m.frechet_distance(x[rows], x[~rows])], rel=1e-9)
+
+
 def test_balanced_floor_draws_each_label_equally():
     """Two far clusters, 9 : 1. A balanced draw has its mean in the middle, and the floor says so."""
     labels = (torch.arange(1000) >= 900).long()

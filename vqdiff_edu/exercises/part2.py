@@ -151,7 +151,10 @@ EXERCISES["13-1"] = Exercise(
     kind="compute",
     solution=0.9999**10_000,
     wrong={
-        "the share of everything else": (1 - 0.9999**10_000, "that is what the weights after the start hold together; the start keeps the rest"),
+        "the share of everything else": (
+            1 - 0.9999**10_000,
+            "that is what the weights after the start hold together; the start keeps the rest",
+        ),
         "linear forgetting": (0.0, "10,000 steps of 0.0001 each look like everything, but each step forgets a fraction of what is left"),
         "half-life for the window": (0.5, "the half-life is 0.693 / (1 - d), not 1 / (1 - d)"),
     },
@@ -184,8 +187,14 @@ EXERCISES["13-2"] = Exercise(
     solution=debiased_average,
     cases=_averages,
     wrong={
-        "started at zero, not debiased": (lambda v, d: _average(v, d, torch.zeros_like(v[0])), "the shares add up to 1 - d^n only; divide by it"),
-        "started at the first row": (lambda v, d: _average(v[1:], d, v[0]), "the first row keeps the share d^(n-1), as if it had been there for ever"),
+        "started at zero, not debiased": (
+            lambda v, d: _average(v, d, torch.zeros_like(v[0])),
+            "the shares add up to 1 - d^n only; divide by it",
+        ),
+        "started at the first row": (
+            lambda v, d: _average(v[1:], d, v[0]),
+            "the first row keeps the share d^(n-1), as if it had been there for ever",
+        ),
         "decay on the wrong side": (
             lambda v, d: _average(v, 1 - d, torch.zeros_like(v[0])) / (1 - (1 - d) ** len(v)),
             "your average runs after the newest row; the decay d is what the old average keeps",
@@ -225,7 +234,10 @@ EXERCISES["13-3"] = Exercise(
     solution=clip_gradients,
     cases=_gradients,
     wrong={
-        "each tensor by itself": (lambda gs, c: [g * min(1.0, c / g.norm().item()) for g in gs], "one norm over all tensors together; otherwise the direction turns"),
+        "each tensor by itself": (
+            lambda gs, c: [g * min(1.0, c / g.norm().item()) for g in gs],
+            "one norm over all tensors together; otherwise the direction turns",
+        ),
         "each entry by itself": (lambda gs, c: [g.clamp(-c, c) for g in gs], "that is clipping by value; it turns the direction"),
         "lengthens short gradients": (lambda gs, c: [g * (c / _joint_norm(gs)) for g in gs], "the factor is at most 1"),
         "forgets the root": (
@@ -248,7 +260,10 @@ EXERCISES["13-4"] = Exercise(
     solution="nearly the same",
     options=("ten times as long", "nearly the same", "ten times shorter"),
     wrong={
-        "thinking of plain gradient descent": ("ten times as long", "true for SGD; Adam divides by the root of the mean square, which has grown tenfold as well"),
+        "thinking of plain gradient descent": (
+            "ten times as long",
+            "true for SGD; Adam divides by the root of the mean square, which has grown tenfold as well",
+        ),
         "the division only": ("ten times shorter", "the denominator has grown tenfold, but so has the numerator"),
     },
     property="Adam's step does not depend on the scale of the gradient",
@@ -312,7 +327,10 @@ EXERCISES["17-1"] = Exercise(
     solution=10.0,
     wrong={
         "the factor 2 before the root is missing": (15.0, "the cross term is -2 E[x·y]: expand |x - y|²"),
-        "variances were subtracted where standard deviations belong": (78.0, "in one dimension the spread costs (σ - τ)², with σ the root of the variance"),
+        "variances were subtracted where standard deviations belong": (
+            78.0,
+            "in one dimension the spread costs (σ - τ)², with σ the root of the variance",
+        ),
         "the mean's difference was not squared": (5 + 5**0.5, "every term is in squared units: |1, 2|² = 5"),
         "the root of the distance was taken": (10**0.5, "the usual number, and the one asked for, is the squared distance"),
     },
@@ -406,7 +424,10 @@ def _mmd2_small_divisor(a, b):
 def _two_samples():
     g = torch.Generator().manual_seed(0)
     sizes = ((2, 3, 1), (4, 3, 2), (20, 30, 5))
-    return [(torch.randn(n, d, generator=g, dtype=torch.float64), torch.randn(m, d, generator=g, dtype=torch.float64) + 0.5) for n, m, d in sizes]
+    return [
+        (torch.randn(n, d, generator=g, dtype=torch.float64), torch.randn(m, d, generator=g, dtype=torch.float64) + 0.5)
+        for n, m, d in sizes
+    ]
 
 
 EXERCISES["17-3"] = Exercise(
@@ -415,7 +436,10 @@ EXERCISES["17-3"] = Exercise(
     solution=_mmd2,
     cases=_two_samples,
     wrong={
-        "the diagonal is in": (lambda a, b: _mmd2(a, b, diagonal=True), "k(x, x) pairs a point with itself, and such pairs are always the closest: leave them out"),
+        "the diagonal is in": (
+            lambda a, b: _mmd2(a, b, diagonal=True),
+            "k(x, x) pairs a point with itself, and such pairs are always the closest: leave them out",
+        ),
         "the diagonal is out, but still counted": (_mmd2_small_divisor, "n(n - 1) pairs remain; divide by that, not by n²"),
         "the factor 2 before the cross term is missing": (lambda a, b: _mmd2(a, b, cross=1.0), "|p - q|² = p·p + q·q - 2 p·q"),
         "the inner product was not divided by the dimension": (lambda a, b: _mmd2(a, b, scale=False), "the kernel is (x·y / d + 1)³"),
@@ -432,7 +456,10 @@ EXERCISES["17-4"] = Exercise(
     options=("about 2.6", "about 1.3", "about 0.65", "about 0.16"),
     wrong={
         "a distance was taken for an unbiased estimate": ("about 2.6", "the truth here is 0; whatever is measured is bias"),
-        "an offset was taken for an error bar": ("about 1.3", "standard errors go with 1/√n; the bias is a mean of squares and goes with 1/n"),
+        "an offset was taken for an error bar": (
+            "about 1.3",
+            "standard errors go with 1/√n; the bias is a mean of squares and goes with 1/n",
+        ),
         "the square was taken twice": ("about 0.16", "the distance is already a square: 1/n, not 1/n²"),
     },
     property="bias = constant / n",
@@ -464,9 +491,18 @@ EXERCISES["17-5"] = Exercise(
     solution=lambda n, distance: _intercept(1 / n, distance),
     cases=_curves,
     wrong={
-        "the line was fitted in n": (lambda n, distance: _intercept(n, distance), "at n = ∞ a line in n has no value; the straight line is in 1/n"),
-        "the line was fitted in 1/√n": (lambda n, distance: _intercept(n.rsqrt(), distance), "the bias of a squared distance goes with 1/n"),
-        "the slope was returned": (lambda n, distance: _slope(1 / n, distance), "the slope is the bias times n; the value at 1/n = 0 is the intercept"),
+        "the line was fitted in n": (
+            lambda n, distance: _intercept(n, distance),
+            "at n = ∞ a line in n has no value; the straight line is in 1/n",
+        ),
+        "the line was fitted in 1/√n": (
+            lambda n, distance: _intercept(n.rsqrt(), distance),
+            "the bias of a squared distance goes with 1/n",
+        ),
+        "the slope was returned": (
+            lambda n, distance: _slope(1 / n, distance),
+            "the slope is the bias times n; the value at 1/n = 0 is the intercept",
+        ),
         "the largest n was taken for infinity": (lambda n, distance: distance[n.argmax()], "there is still a bias of slope / n in it"),
         "the average was returned": (lambda n, distance: distance.mean(), "each n has another bias; averaging keeps their mean"),
     },
@@ -485,7 +521,11 @@ def _entropy(indices, num_embeddings):
 
 def _code_grids():
     g = torch.Generator().manual_seed(0)
-    return [(torch.tensor([0, 0, 1]), 4), (torch.randint(0, 5, (4, 2, 2), generator=g), 6), (torch.randint(0, 40, (6, 3, 3), generator=g), 64)]
+    return [
+        (torch.tensor([0, 0, 1]), 4),
+        (torch.randint(0, 5, (4, 2, 2), generator=g), 6),
+        (torch.randint(0, 40, (6, 3, 3), generator=g), 64),
+    ]
 
 
 EXERCISES["17-6"] = Exercise(
@@ -508,7 +548,9 @@ EXERCISES["17-6"] = Exercise(
             "that is the usage; a code used once counts for less than one used often",
         ),
         "unused codes give NaN": (
-            lambda indices, num_embeddings: (-(_frequencies(indices, num_embeddings) * _frequencies(indices, num_embeddings).log()).sum()).exp(),
+            lambda indices, num_embeddings: (
+                -(_frequencies(indices, num_embeddings) * _frequencies(indices, num_embeddings).log()).sum()
+            ).exp(),
             "0 · log 0 must count as 0",
         ),
     },

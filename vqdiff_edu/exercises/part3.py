@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EXERCISES', 'alpha_bar_solution', 'q_sample_solution', 'linear_betas_solution', 'two_step_answer',
-           'posterior_from_shares', 'mean_from_noise', 'v_from_eps', 'trailing']
+           'posterior_from_shares', 'mean_from_noise', 'v_from_eps', 'trailing', 'fold', 'rejected_by_class']
 
 # %% ../../nbs/9_appendix/solutions/part3.ipynb #e31c9dcf
 import torch
@@ -195,10 +195,16 @@ EXERCISES["21-1"] = Exercise(
     kind="compute",
     solution=two_step_answer(),
     wrong={
-        "index shifted by one": (two_step_answer(ab_t=0.81**2, ab_s=0.81), "that is x_1 given x_2: x_3 is seen, so three steps have passed"),
+        "index shifted by one": (
+            two_step_answer(ab_t=0.81**2, ab_s=0.81),
+            "that is x_1 given x_2: x_3 is seen, so three steps have passed",
+        ),
         "the step's own variance": ((two_step_answer()[0], 0.19), "beta is the variance of the step forwards; looking back you know more"),
         "standard deviation": ((two_step_answer()[0], two_step_answer()[1] ** 0.5), "the question asks for the variance, not its root"),
-        "missing square root": ((0.81**2 * 0.19 / (1 - 0.81**3), two_step_answer()[1]), "the weight on x_0 has the root of the survival share"),
+        "missing square root": (
+            (0.81**2 * 0.19 / (1 - 0.81**3), two_step_answer()[1]),
+            "the weight on x_0 has the root of the survival share",
+        ),
     },
     property="mean and variance of q(x_2 | x_3 = 0, x_0 = 1)",
     atol=2e-6,
@@ -332,7 +338,10 @@ EXERCISES["23-1"] = Exercise(
     solution=(0.2, 1.1),
     wrong={
         "the two rates swapped": ((0.8 - 0.6 * 0.5, 0.6 + 0.8 * 0.5), "the root of alpha_bar goes with the signal"),
-        "shares in place of their roots": ((0.36 - 0.64 * 0.5, 0.64 + 0.36 * 0.5), "alpha_bar is a share of variance; the picture is scaled by its root"),
+        "shares in place of their roots": (
+            (0.36 - 0.64 * 0.5, 0.64 + 0.36 * 0.5),
+            "alpha_bar is a share of variance; the picture is scaled by its root",
+        ),
         "sign of v": ((0.6 + 0.8 * 0.5, 0.8 - 0.6 * 0.5), "v points from the picture to the noise"),
     },
     property="a x_0 + b eps must give x_t back",
@@ -378,7 +387,10 @@ EXERCISES["23-3"] = Exercise(
     solution="noisy",
     options=("clean", "middle", "noisy"),
     wrong={
-        "where eps is hard to see": ("clean", "there eps is hard to predict, but this network predicts it; look at how x_0 is computed from it"),
+        "where eps is hard to see": (
+            "clean",
+            "there eps is hard to predict, but this network predicts it; look at how x_0 is computed from it",
+        ),
         "where both are mixed": ("middle", "the factor is b / a, which only grows"),
     },
     property="where an error of 0.01 in eps costs most in x_0",
@@ -434,4 +446,146 @@ EXERCISES["24-3"] = Exercise(
         "the first noise decides": (("nearly the same", "nearly the same"), "with eta = 1 fresh noise comes in at every step"),
     },
     property="two walks from one noise",
+)
+
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #4ce114eb
+EXERCISES["25-1"] = Exercise(
+    "25-1",
+    kind="compute",
+    solution=4_064_256,
+    wrong={
+        "one point only": (9 * 96 * 96, "the kernel is applied at each of the 49 points"),
+        "the kernel forgotten": (49 * 96 * 96, "each output looks at nine points"),
+        "one output channel": (49 * 9 * 96, "there are 96 output channels, each with its own kernel"),
+        "FLOPs, which count twice": (2 * 4_064_256, "a multiply-add is one multiplication and one addition; count it once"),
+    },
+    property="multiply-adds of one image",
+    atol=0.5,
+)
+
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #17c5c4dc
+def fold(x):
+    """pixel_unshuffle by two, from reshape and permute."""
+    b, c, h, w = x.shape
+    return x.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 2, 4).reshape(b, 4 * c, h // 2, w // 2)
+
+
+def _fold_cases():
+    return [(torch.arange(4.0).reshape(1, 1, 2, 2),), (torch.arange(16.0).reshape(1, 1, 4, 4),), (torch.randn(2, 3, 4, 6),)]
+
+
+EXERCISES["25-2"] = Exercise(
+    "25-2",
+    kind="implement",
+    solution=fold,
+    cases=_fold_cases,
+    wrong={
+        "plain reshape": (
+            lambda x: x.reshape(x.shape[0], 4 * x.shape[1], x.shape[2] // 2, x.shape[3] // 2),
+            "reshape alone keeps the reading order, so that rows end up in one channel",
+        ),
+        "rows and columns swapped": (
+            lambda x: fold(x.transpose(-1, -2)).transpose(-1, -2),
+            "the first two channels hold the upper row of each block",
+        ),
+        "channels last in the block": (
+            lambda x: fold(x).reshape(x.shape[0], x.shape[1], 4, x.shape[2] // 2, x.shape[3] // 2).transpose(1, 2).flatten(1, 2),
+            "the four folds of one channel stay together",
+        ),
+    },
+    property="the same as torch.nn.functional.pixel_unshuffle(x, 2)",
+)
+
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #fa49a0cc
+EXERCISES["25-3"] = Exercise(
+    "25-3",
+    kind="predict",
+    solution="4",
+    options=("2", "4", "8"),
+    wrong={
+        "only one side counted": ("2", "both the incoming and the outgoing channels double"),
+        "the points counted too": ("8", "the number of points does not change"),
+    },
+    property="factor of a training step when all widths double",
+)
+
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #3ed4bb64
+EXERCISES["25-4"] = Exercise(
+    "25-4",
+    kind="explain",
+    rubric=[
+        "an untrained null label gives an arbitrary direction",
+        "too much dropping starves the conditional output",
+        "guidance magnifies the difference, errors included",
+    ],
+)
+
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #5819282e
+EXERCISES["26-1"] = Exercise(
+    "26-1",
+    kind="compute",
+    solution=200_000,
+    wrong={
+        "guidance forgotten": (100_000, "with guidance the network is called with the label and without"),
+        "one digit only": (40, "that is for one digit; there are 5,000"),
+        "the training's steps": (10_000_000, "twenty steps are taken, not the thousand of the schedule"),
+    },
+    property="calls on one digit, all in all",
+    atol=0.5,
+)
+
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #12ac4c48
+def rejected_by_class(logits, labels):
+    """Share of each label 0 … 9 whose digit is read as something else; float64 [10]."""
+    wrong = (logits.argmax(1) != labels).double()
+    return torch.stack([wrong[labels == d].mean() for d in range(10)])
+
+
+def _class_cases():
+    g = torch.Generator().manual_seed(0)
+    labels = torch.cat([torch.arange(10), torch.arange(10), torch.tensor([3, 3, 3])])
+    return [(torch.randn(len(labels), 10, generator=g) + 2 * torch.eye(10)[labels], labels)]
+
+
+EXERCISES["26-2"] = Exercise(
+    "26-2",
+    kind="implement",
+    solution=rejected_by_class,
+    cases=_class_cases,
+    wrong={
+        "accepted, not rejected": (
+            lambda logits, labels: 1 - rejected_by_class(logits, labels),
+            "the share that is read as something else",
+        ),
+        "by the class read": (
+            lambda logits, labels: torch.stack([(labels != d).double()[logits.argmax(1) == d].mean().nan_to_num() for d in range(10)]),
+            "group by the label that was asked for, not by the one that was read",
+        ),
+        "divided by all": (
+            lambda logits, labels: torch.stack([((logits.argmax(1) != labels) & (labels == d)).double().mean() for d in range(10)]),
+            "a share of its own class, not of all digits",
+        ),
+    },
+    property="ten shares, one a label",
+)
+
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #f2c965a0
+EXERCISES["26-3"] = Exercise(
+    "26-3",
+    kind="predict",
+    solution="not possible",
+    options=("possible", "not possible"),
+    wrong={"noise can go either way": ("possible", "the estimate is not only noisy, it is biased: which way?")},
+    property="how the Fréchet distance depends on the number of samples",
+)
+
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #7375366d
+EXERCISES["26-4"] = Exercise(
+    "26-4",
+    kind="explain",
+    rubric=[
+        "accuracy is about single digits, the distance about the distribution",
+        "guidance removes the unusual ones",
+        "so mean and spread of the features move although all are readable",
+    ],
 )

@@ -1,0 +1,72 @@
+"""Damaged, missing and unstorable weights end in a sentence that names them."""
+
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from vqdiff_edu.recipes import load_pretrained
+from vqdiff_edu.weights import load_card, load_state, save_weights
+
+
+@pytest.fixture
+def stored(tmp_path):
+    save_weights(nn.Linear(8, 8), "m", {}, tmp_path)
+    return tmp_path
+
+
+def test_an_unknown_name_lists_the_known(stored):
+    with pytest.raises(ValueError, match="no weights called 'n'.*there are: m"):
+        load_state("n", stored)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
+def test_damaged_weights(stored, damage):
+    path = stored / "m.safetensors"
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[-3] ^= 4
+    path.write_bytes({"flipped": content, "cut": content[:100], "empty": b""}[damage])
+    with pytest.raises(ValueError, match=r"m\.safetensors is not the file its card describes"):
+        load_state("m", stored)
+
+
+def test_a_card_that_is_gone_or_garbled(stored):
+    (stored / "m.json").write_text("{ not json")
+    with pytest.raises(ValueError, match=r"m\.json is not readable JSON"):
+        load_card("m", stored)
+    (stored / "m.json").unlink()
+    with pytest.raises(ValueError, match="has weights but no card"):
+        load_state("m", stored)
+
+
+@pytest.mark.parametrize("value", [1e6, float("nan"), float("inf")])
+def test_values_that_sixteen_bits_cannot_hold(tmp_path, value):
+    with pytest.raises(ValueError, match=r"state\['w'\]"):
+        save_weights({"w": torch.tensor([value])}, "m", {}, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="cannot write .*is the folder writable"):
+        save_weights(nn.Linear(2, 2), "m", {}, tmp_path / "file" / "folder")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OSError, match="cannot write"):
+        save_weights(nn.Linear(2, 2), "m", {}, tmp_path)
+
+
+def test_load_pretrained_names_its_models():
+    with pytest.raises(ValueError, match="mnist-ddpm, ?|digit-classifier, mnist-vqvae"):
+        load_pretrained("mnist-vae")
+
+
+def test_weights_of_another_architecture(tmp_path):
+    save_weights(nn.Linear(8, 8), "mnist-vqvae", {"model": {}}, tmp_path)
+    with pytest.raises(ValueError, match="'mnist-vqvae' do not fit the model their card describes"):
+        load_pretrained("mnist-vqvae", tmp_path)
