@@ -104,7 +104,7 @@ def generate(
         model.diffusion, model, shape, num_inference_steps=steps, cond=cond, guidance_scale=scale, generator=generator
     ).clamp(-1, 1)
 
-# %% ../nbs/7_tools/73_recipes.ipynb #33d90e3e
+# %% ../nbs/7_tools/73_recipes.ipynb #1da095d4
 @torch.no_grad()
 def measure_vqvae(model: VQVAE, data: Digits | None = None) -> dict:
     """Error of all test digits on the [0, 1] scale (outputs clamped), quantization error, and what is used of the codebook."""
@@ -132,7 +132,7 @@ def measure_vqvae(model: VQVAE, data: Digits | None = None) -> dict:
 
 def measure_ddpm(model: UNet, **size) -> dict:
     """Fréchet distance and label accuracy, at the card's guidance and without any; `size` as in `evaluate_samples`."""
-    size = size or by_profile(smoke={"n": 200, "replicates": 1}, laptop={}, gpu={"device": "cuda"})
+    size = size or by_profile(smoke={"n": 200, "replicates": 1}, laptop={"batch_size": 100}, gpu={"device": "cuda"})
     at_default = evaluate_samples(lambda labels, g: generate(model, labels, generator=g), **size)
     without = evaluate_samples(lambda labels, g: generate(model, labels, generator=g, guidance_scale=1.0), **size)
     return {"guided": at_default, "unguided": without}
