@@ -145,7 +145,7 @@ def measure_classifier(model: DigitClassifier, data: Digits | None = None) -> di
     right = sum((model(to_float(x)).argmax(1) == y).sum().item() for x, y in zip(data.images.split(1000), data.labels.split(1000)))
     return {"test_accuracy": right / len(data), "test_errors": len(data) - right, "source": data.source}
 
-# %% ../nbs/7_tools/73_recipes.ipynb #03d33a00
+# %% ../nbs/7_tools/73_recipes.ipynb #80ac8299
 @dataclass(frozen=True)
 class Shipped:
     """How a shipped model is built, trained and measured; `card` are settings that go into its card as they are."""
@@ -171,7 +171,7 @@ SHIPPED = {
         ddpm_recipe,
         measure_ddpm,
         lambda: by_profile(smoke={"channels": (16, 32)}, laptop={}, gpu={"channels": (64, 128), "blocks": 2}),
-        {"guidance_scale": 2.0, "num_inference_steps": 20},
+        {"guidance_scale": 1.5, "num_inference_steps": 20},
     ),
 }
 
@@ -197,7 +197,7 @@ def load_pretrained(name: str, folder: Path | str | None = None) -> nn.Module:
     model.card = card
     return model.eval()
 
-# %% ../nbs/7_tools/73_recipes.ipynb #40ff6a60
+# %% ../nbs/7_tools/73_recipes.ipynb #645c1dec
 def train(name: str, out_dir: Path | str, *, resume: bool = True, folder: Path | str | None = None) -> nn.Module:
     """Train a shipped model in the current profile, store weights and card in `folder` (default: the package's), and return it as loaded.
 
@@ -215,8 +215,9 @@ def train(name: str, out_dir: Path | str, *, resume: bool = True, folder: Path |
 
 
 def measure(name: str, folder: Path | str | None = None) -> nn.Module:
-    """Load a model, measure it, and write the figures into its card."""
+    """Load a model, measure it at the settings of `SHIPPED`, and write both into its card."""
     model = load_pretrained(name, folder)
+    model.card |= shipped(name).card
     model.card["metrics"] = shipped(name).measure(model)
     save_card(name, model.card, folder)
     return model
