@@ -123,7 +123,9 @@ def main() -> None:
     if (apart := agree(steps)) > 1e-6:
         raise SystemExit(f"the contenders do not compute the same gradient (they differ by {apart:.2g}): nothing to compare")
     found = report(measure(steps))
-    print(f"VectorQuantizer, forward and backward, [{BATCH}, {DIM}, {SIDE}, {SIDE}], K = {K}, {THREADS} threads, {REPEATS} repeats in turns")
+    print(
+        f"VectorQuantizer, forward and backward, [{BATCH}, {DIM}, {SIDE}, {SIDE}], K = {K}, {THREADS} threads, {REPEATS} repeats in turns"
+    )
     for name, row in found.items():
         print(f"  {name:26} {row['milliseconds']:8.1f} ms   {row['ratio']:5.2f} times ours (10-90 %: {row['ratio_10_90']})")
     ratio = found["vector-quantize-pytorch"]["ratio"]

@@ -320,6 +320,160 @@ EXERCISES["13-6"] = Exercise(
     ],
 )
 
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #30e70946
+EXERCISES["15-1"] = Exercise(
+    "15-1",
+    kind="compute",
+    solution=(640.0, 0.15625),
+    wrong={
+        "nats": ((443.6142, 0.1083), "ln 1024 is in nats; a bit is log2: 1,024 codes have names of ten bits"),
+        "the number of codes for its logarithm": ((65536.0, 16.0), "a code among 1,024 takes 10 bits, not 1,024"),
+        "a side for an area": ((80.0, 0.01953125), "the grid is 8 × 8: both sides shrink by 8, so 64 codes"),
+        "bits a colour value": ((640.0, 0.052083333), "that divides by 3 · 64 · 64; a pixel with three colours counts once here"),
+    },
+    property="positions times log2 of the codes; the same over the pixels",
+    atol=1e-4,
+    dtype=False,
+)
+
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #c3b88406
+def _bits(p):
+    return torch.special.entr(p).sum() / torch.log(torch.tensor(2.0, dtype=p.dtype))
+
+
+def _label_information(counts):
+    p = counts.double() / counts.sum()
+    return _bits(p.sum(0)) + _bits(p.sum(1)) - _bits(p)
+
+
+def _rows_as_if_equal(counts):
+    rows = counts.double().sum(1, keepdim=True)
+    return _label_information(torch.where(rows > 0, counts.double() / rows.clamp_min(1), torch.zeros_like(rows)))
+
+
+def _information_cases():
+    tables = [[[3, 0], [0, 1]], [[1, 1], [1, 1]], [[8, 2, 0], [1, 5, 0]], [[10, 0, 4, 1], [0, 0, 0, 0], [2, 9, 3, 30]]]
+    return [(torch.tensor(table),) for table in tables]
+
+
+EXERCISES["15-2"] = Exercise(
+    "15-2",
+    kind="implement",
+    solution=_label_information,
+    cases=_information_cases,
+    wrong={
+        "nats": (
+            lambda counts: _label_information(counts) * torch.log(torch.tensor(2.0, dtype=torch.float64)),
+            "the natural logarithm gives nats; divide by ln 2",
+        ),
+        "the entropy of the code alone": (
+            lambda counts: _bits(counts.double().sum(0) / counts.sum()),
+            "subtract what is left of it when the digit is known, H(k | y)",
+        ),
+        "what is left when the digit is known": (
+            lambda counts: _bits(counts.double() / counts.sum()) - _bits(counts.double().sum(1) / counts.sum()),
+            "that is H(k | y), the part of the code that says nothing of the digit",
+        ),
+        "every digit counted as equally frequent": (
+            _rows_as_if_equal,
+            "rows have different totals; normalise the whole table by one number",
+        ),
+    },
+    property="H(digit) + H(code) - H(digit, code) in bits, 0 for independent ones",
+    atol=1e-6,
+    dtype=False,
+)
+
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #a3180769
+EXERCISES["15-3"] = Exercise(
+    "15-3",
+    kind="compute",
+    solution=28.38632,
+    wrong={
+        "a range of one": (22.36572, "on [-1, 1] black and white are 2 apart; forgetting it costs 6.02 dB"),
+        "a range of two, not squared": (25.37602, "the error is squared, so the range is, too: 10 log10(2² / error)"),
+        "twenty for ten": (56.77264, "20 log10 belongs to a ratio of amplitudes; 0.0058 is a square already"),
+        "the wrong direction": (16.34512, "from [-1, 1] to [0, 1] the squared error is divided by four, not multiplied"),
+    },
+    property="10 log10(range² / mean square error)",
+    atol=2e-3,
+    rtol=0,
+    dtype=False,
+)
+
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #c4a5d539
+EXERCISES["15-4"] = Exercise(
+    "15-4",
+    kind="predict",
+    solution="smaller",
+    options=("smaller", "equal", "larger"),
+    wrong={
+        "means of perplexities are unbiased": (
+            "equal",
+            "counts add up over batches; perplexities do not: a batch of 196 codes cannot show 400",
+        ),
+        "the sign of the bias": ("larger", "few codes look more alike than they are: the entropy of a small sample is too low"),
+    },
+    property="the mean of batch perplexities beside that of all codes",
+)
+
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #d361e0d0
+def _best_decoder(x, codes, k):
+    sums = torch.zeros(k, x.shape[1], dtype=x.dtype).index_add_(0, codes, x)
+    return sums / torch.bincount(codes, minlength=k).clamp_min(1)[:, None].to(x.dtype)
+
+
+def _first_of_each(x, codes, k):
+    found = torch.zeros(k, x.shape[1], dtype=x.dtype)
+    for row, code in zip(x.flip(0), codes.flip(0)):
+        found[code] = row
+    return found
+
+
+def _decoder_cases():
+    g = torch.Generator().manual_seed(15)
+    return [
+        (torch.tensor([[0.0, 1.0], [1.0, 1.0], [0.5, 0.0]], dtype=torch.float64), torch.tensor([0, 0, 2]), 4),
+        (torch.rand(12, 3, generator=g, dtype=torch.float64), torch.randint(4, (12,), generator=g), 6),
+    ]
+
+
+EXERCISES["15-5"] = Exercise(
+    "15-5",
+    kind="implement",
+    solution=_best_decoder,
+    cases=_decoder_cases,
+    wrong={
+        "a sum for a mean": (
+            lambda x, codes, k: torch.zeros(k, x.shape[1], dtype=x.dtype).index_add_(0, codes, x),
+            "divide by how many pictures have the code",
+        ),
+        "divided by all pictures": (
+            lambda x, codes, k: torch.zeros(k, x.shape[1], dtype=x.dtype).index_add_(0, codes, x) / len(x),
+            "divide by the count of each code, not by the number of pictures",
+        ),
+        "NaN for an absent code": (
+            lambda x, codes, k: (
+                torch.zeros(k, x.shape[1], dtype=x.dtype).index_add_(0, codes, x) / torch.bincount(codes, minlength=k)[:, None]
+            ),
+            "0 / 0: give a code that never occurs a row of zeros",
+        ),
+        "one picture for all": (_first_of_each, "a single picture has up to twice the error of the mean (@eq-sharp-costs-twice)"),
+    },
+    property="the mean of the rows that have each code; zeros for an absent one",
+)
+
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #436fdc6a
+EXERCISES["15-6"] = Exercise(
+    "15-6",
+    kind="explain",
+    rubric=[
+        "says that 441 is a ceiling and 390 a mean length under a belief about frequencies",
+        "says that the two do not rank the models until counted in one way",
+        "says that at equal error and counted alike, fewer bits are better",
+    ],
+)
+
 # %% ../../nbs/9_appendix/solutions/part2.ipynb #2f00157e
 EXERCISES["17-1"] = Exercise(
     "17-1",
@@ -465,15 +619,13 @@ EXERCISES["17-4"] = Exercise(
     property="bias = constant / n",
 )
 
-# %% ../../nbs/9_appendix/solutions/part2.ipynb #066316cd
-def _intercept(u, y):
-    u = u - 0.0
-    slope = ((u - u.mean()) * (y - y.mean())).sum() / (u - u.mean()).square().sum()
-    return y.mean() - slope * u.mean()
-
-
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #be4d6990
 def _slope(u, y):
     return ((u - u.mean()) * (y - y.mean())).sum() / (u - u.mean()).square().sum()
+
+
+def _intercept(u, y):
+    return y.mean() - _slope(u, y) * u.mean()
 
 
 def _curves():
