@@ -175,6 +175,7 @@ def record(path: Path, notebook, profile: str, sources: dict[str, str], seconds:
     """Write the run's provenance to results/executed.json, beside the other chapters'."""
     entry = {
         "code_sha256": code_hash(notebook),
+        "cells_sha256": hashlib.sha256("\n\0".join(sources_of(notebook)).encode()).hexdigest(),
         "profile": profile,
         "data": sources,
         "seconds": round(seconds, 1),
