@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import struct
 import threading
+import time
 import warnings
 
 import pytest
@@ -107,9 +108,30 @@ def test_a_broken_download_leaves_no_half_file(mirror, tmp_path, monkeypatch):
     assert not list((tmp_path / "cache" / "MNIST").glob(".download-*"))
 
 
+def test_a_file_appears_whole_or_not_at_all(mirror, tmp_path, monkeypatch):
+    moved = []
+
+    def stop(half, target):
+        moved.append((hashlib.sha256(half.read_bytes()).hexdigest(), target.name))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data.os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        data.download_mnist(tmp_path / "cache")
+    first = next(iter(data.SOURCES))
+    assert moved == [(data.SOURCES[first], first)], "what is moved into place is complete and verified"
+    assert files_in(tmp_path / "cache") == [], "until it is moved, nothing is seen"
+
+
 def test_two_at_once_download_once(mirror, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(data, "_fetch", lambda *a, real=data._fetch: asked.append(a[0]) or real(*a))
+
+    def slow(*arguments, real=data._fetch):
+        asked.append(arguments[0])
+        time.sleep(0.05)  # long enough for the others to arrive
+        return real(*arguments)
+
+    monkeypatch.setattr(data, "_fetch", slow)
     threads = [threading.Thread(target=data.download_mnist, args=(tmp_path / "cache",)) for _ in range(4)]
     for thread in threads:
         thread.start()

@@ -166,7 +166,7 @@ EXERCISES["12-1"] = Exercise(
     rtol=0.0,
 )
 
-# %% ../../nbs/9_appendix/solutions/part2.ipynb #370941bd
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #36f5c4cb
 def pulls(z, codebook, beta):
     """Gradients of z and of the codebook (eq-encoder-pull without the decoder, eq-codebook-pull)."""
     owner = torch.cdist(z, codebook).argmin(1)
@@ -197,7 +197,7 @@ def _pull_cases():
     shapes = ((6, 3, 2), (40, 7, 5))
     return [small, *[(torch.randn(n, d, generator=generator), torch.randn(k, d, generator=generator), 0.25) for n, k, d in shapes]]
 
-
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #8dd73911
 EXERCISES["12-2"] = Exercise(
     "12-2",
     "implement",
@@ -218,7 +218,7 @@ EXERCISES["12-2"] = Exercise(
     rtol=1e-4,
 )
 
-# %% ../../nbs/9_appendix/solutions/part2.ipynb #5a9164b5
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #dab96326
 def ema_step(count, total, z, indices, decay):
     """New codebook, count and total (eq-ema-step)."""
     wins = torch.bincount(indices, minlength=len(count)).to(z.dtype)
@@ -256,7 +256,7 @@ def _ema_cases():
     count, indices = torch.rand(k, generator=generator) + 0.5, torch.randint(k, (n,), generator=generator)
     return [small, (count, torch.randn(k, d, generator=generator), torch.randn(n, d, generator=generator), indices, 0.99)]
 
-
+# %% ../../nbs/9_appendix/solutions/part2.ipynb #3d4c6a3e
 EXERCISES["12-3"] = Exercise(
     "12-3",
     "implement",
