@@ -226,12 +226,19 @@ def _logits(model: DigitClassifier, images: Tensor, batch_size: int = 250) -> Te
     device = next(model.parameters()).device
     return torch.cat([model(x.to(device)).cpu() for x in images.split(batch_size)])
 
-# %% ../nbs/2_quantization/17_measuring_samples.ipynb #1011668f
-@lru_cache
+# %% ../nbs/2_quantization/17_measuring_samples.ipynb #489dee08
 def real_features(split: str = "train", source: str = "auto") -> tuple[Float[Tensor, "n 128"], Int[Tensor, " n"]]:
-    """Classifier features and labels of all real digits of a split; computed once a process (some seconds for the 60,000)."""
+    """Classifier features and labels of all real digits of a split; computed once a process (some seconds for the 60,000).
+
+    In the smoke profile every tenth digit stands for all: enough to run the code, not to measure anything.
+    """
+    return _every(by_profile(smoke=10, laptop=1), split, source)
+
+
+@lru_cache
+def _every(step: int, split: str, source: str) -> tuple[Tensor, Tensor]:
     data = digits(split, source)
-    return torch.cat([classifier_features(to_float(part)) for part in data.images.split(1000)]), data.labels
+    return torch.cat([classifier_features(to_float(part)) for part in data.images[::step].split(1000)]), data.labels[::step]
 
 
 @lru_cache
