@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['PosteriorCoefficients', 'posterior_coefficients', 'check_steps', 'smallest_variance', 'q_posterior_mean_variance']
 
-# %% ../nbs/3_diffusion/21_reverse_posterior.ipynb #a9d12a4a
+# %% ../nbs/3_diffusion/21_reverse_posterior.ipynb #87ddeb7e
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from .schedule import NoiseSchedule, expand
+from .schedule import NoiseSchedule, check_timesteps, expand
 
-# %% ../nbs/3_diffusion/21_reverse_posterior.ipynb #2a4c84c9
+# %% ../nbs/3_diffusion/21_reverse_posterior.ipynb #6e62ffc3
 class PosteriorCoefficients(NamedTuple):
-    """The posterior's mean is `x_start` · x_0 + `x_t` · x_t; its variance comes plain, and as a logarithm that is finite everywhere."""
+    """The posterior's mean is `x_start` · x_0 + `x_t` · x_t; its variance comes plain, and as a natural logarithm that is finite everywhere."""
 
     x_start: Float64[Tensor, "*batch"]
     x_t: Float64[Tensor, "*batch"]
@@ -29,7 +29,8 @@ def posterior_coefficients(
 ) -> PosteriorCoefficients:
     """Weights and variance of q(x_s | x_t, x_0) for s = `t_prev` < `t`, by default t - 1 (eq-strided-posterior).
 
-    `t` in 0 … T - 1 and `t_prev` in -1 … t - 1, 0-based, -1 being clean data; ValueError for others.
+    `t` in 0 … T - 1 and `t_prev` in -1 … t - 1, 0-based, -1 being clean data; ValueError for others, TypeError unless whole numbers.
+    Where s = -1 the variance is 0, and its logarithm that of `smallest_variance`.
     """
     t, s = check_steps(schedule, t, t_prev)
     ab_t, ab_s = schedule.alpha_bar(t), schedule.alpha_bar(s)
@@ -39,29 +40,36 @@ def posterior_coefficients(
     log_variance = torch.where(s >= 0, variance, smallest_variance(schedule)).log()
     return PosteriorCoefficients(ab_s.sqrt() * beta / (1 - ab_t), alpha.sqrt() * (1 - ab_s) / (1 - ab_t), variance, log_variance)
 
-# %% ../nbs/3_diffusion/21_reverse_posterior.ipynb #7990cc9b
+# %% ../nbs/3_diffusion/21_reverse_posterior.ipynb #fea56cd2
 def check_steps(
     schedule: NoiseSchedule, t: int | Int[Tensor, "*batch"], t_prev: int | Int[Tensor, "*batch"] | None = None
 ) -> tuple[Int[Tensor, "*batch"], Int[Tensor, "*batch"]]:
-    """`t` and `t_prev` (default t - 1) as tensors on the CPU; ValueError unless -1 <= t_prev < t < T."""
-    t = torch.as_tensor(t).cpu()
-    s = t - 1 if t_prev is None else torch.as_tensor(t_prev).cpu()
-    schedule.alpha_bar(t), schedule.alpha_bar(s)  # raise if not whole numbers in -1 … T - 1
+    """`t` and `t_prev` (default t - 1) as int64 tensors on the CPU.
+
+    ValueError unless -1 <= t_prev < t < T, TypeError unless both are whole numbers.
+    """
+    t = check_timesteps(t, schedule.num_timesteps)
     if bool((t < 0).any()):
         raise ValueError(f"t must lie in 0 … {schedule.num_timesteps - 1}, there is no step before clean data; got {int(t.min())}")
+    try:
+        s = t - 1 if t_prev is None else check_timesteps(t_prev, schedule.num_timesteps)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"t_prev{str(error).removeprefix('t')}") from None  # the message begins with the name
+    if t.ndim and s.ndim and t.shape != s.shape:
+        raise ValueError(f"t_prev must have the shape of t, {list(t.shape)}, or none; got {list(s.shape)}")
     if bool((s >= t).any()):
         raise ValueError(f"t_prev must be smaller than t; got t_prev {s.tolist()} for t {t.tolist()}")
     return t, s
 
 
 def smallest_variance(schedule: NoiseSchedule) -> Float64[Tensor, ""]:
-    """The posterior variance at t = 1, which stands in for the zero at t = 0 where a logarithm is wanted (OpenAI's choice)."""
+    """The posterior variance at t = 1, which stands in for the zero at t = 0 where a logarithm is wanted (OpenAI's choice); 1e-20 if T is 1."""
     if schedule.num_timesteps < 2:
         return torch.tensor(1e-20, dtype=torch.float64)
     ab_0, ab_1 = schedule.alphas_cumprod[:2]
     return schedule.betas[1] * (1 - ab_0) / (1 - ab_1)
 
-# %% ../nbs/3_diffusion/21_reverse_posterior.ipynb #92dc9c82
+# %% ../nbs/3_diffusion/21_reverse_posterior.ipynb #73a80ea6
 def q_posterior_mean_variance(
     schedule: NoiseSchedule,
     x_start: Float[Tensor, " batch *dims"],
@@ -72,7 +80,7 @@ def q_posterior_mean_variance(
     """Mean, variance and clipped log-variance of q(x_{t_prev} | x_t, x_start); the last two broadcast against the mean.
 
     eq-posterior-mean and eq-posterior-variance; Ho et al. 2020, equations 6 and 7. For `t` and `t_prev` see `posterior_coefficients`.
-    Raises ValueError if x_start and x_t differ in shape, or t does not fit.
+    Raises ValueError if x_start and x_t differ in shape, or t does not fit; TypeError if they are not floating point, or t is no whole number.
     """
     if x_start.shape != x_t.shape:
         raise ValueError(f"x_start and x_t must have one shape, got {list(x_start.shape)} and {list(x_t.shape)}")
