@@ -88,7 +88,7 @@ def _fetch(name: str, mirrors: list[str], timeout: float) -> bytes:
         said.append(f"{mirror}: wrong checksum")
     raise DownloadError(f"{name} could not be downloaded. " + "; ".join(said))
 
-# %% ../nbs/1_start/02_data.ipynb #904ba418
+# %% ../nbs/1_start/02_data.ipynb #b3126864
 def download_mnist(folder: str | Path, *, timeout: float = 5.0) -> Path:
     """Put what is missing of the four MNIST files into `folder/MNIST/raw`; return that path. Needs no network if all are there.
 
@@ -179,7 +179,7 @@ SKELETONS = [  # strokes in the unit square, y down; one list of points a stroke
     [_arc(0.49, 0.34, 0.2, 0.19, 0, -360, 13) + [(0.68, 0.5), (0.62, 0.86)]],
 ]
 
-# %% ../nbs/1_start/02_data.ipynb #6d7cb7a2
+# %% ../nbs/1_start/02_data.ipynb #ef3c5250
 def _ink(
     a: Float[Tensor, "n segment 2"], b: Float[Tensor, "n segment 2"], half_width: Float[Tensor, " n"], size: int = 28
 ) -> UInt8[Tensor, "n 1 size size"]:
@@ -287,7 +287,7 @@ def _need_own_state(state: Mapping[str, int | bool], mine: Mapping[str, int | bo
     if state["epoch"] < 0 or not 0 <= state["position"] <= length:
         raise ValueError(f"state points outside the data: epoch {state['epoch']}, position {state['position']} of {length} batches")
 
-# %% ../nbs/1_start/02_data.ipynb #81bb240a
+# %% ../nbs/1_start/02_data.ipynb #816ce472
 class Batches(Iterator[dict[str, Tensor]]):
     """Shuffled batches from tensors in memory, without end or for `epochs` passes, resumable to the last bit.
 

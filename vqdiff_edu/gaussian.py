@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Prediction', 'to_x_start', 'Coordinates', 'Denoiser', 'large_variance', 'objective_weight', 'GaussianDiffusion',
-           'check_choice', 'check_clip_range', 'check_terminal_snr', 'check_model']
+           'check_choice', 'check_clip_range', 'check_terminal_snr', 'check_output', 'check_model']
 
 # %% ../nbs/3_diffusion/23_parameterizations.ipynb #cc5bccff
 from typing import NamedTuple
@@ -64,7 +64,7 @@ class Coordinates:
             return a * noise - b * x_start
         return noise if self.objective == "eps" else x_start
 
-# %% ../nbs/3_diffusion/23_parameterizations.ipynb #b0a71cc0
+# %% ../nbs/3_diffusion/23_parameterizations.ipynb #84e5afc6
 class Denoiser(Coordinates):
     """Asks a network, `model(x, t, **cond)`, what it makes of a noisy x."""
 
@@ -89,12 +89,17 @@ class Denoiser(Coordinates):
         uncond: dict | None = None,
         guidance_scale: float = 1.0,
     ) -> Prediction:
-        """What the model makes of x at step t. Without `uncond`, guidance uses the model's own null condition."""
+        """What the model makes of x at step t in 0 … T - 1: one step for all, or one an example.
+
+        `cond` and `uncond` are keyword arguments of the model; without `uncond`, guidance uses the model's own null condition.
+        Raises ValueError for t elsewhere, an output that has not the shape of x, a model trained on another objective, or guidance
+        with nothing to guide away from.
+        """
         check_model(model, self.objective)
+        check_steps(self.schedule, t)
         steps = torch.as_tensor(t, device=x.device).expand(len(x))
         raw = self.output(model, x, steps, cond, uncond, guidance_scale)
-        if raw.shape != x.shape:
-            raise ValueError(f"model must return the shape of x, {list(x.shape)}; it returned {list(raw.shape)}")
+        check_output(raw, x)
         x_start = to_x_start(self.objective, raw, x, *self.rates(x, t))
         if self.clip_range is not None:
             x_start = x_start.clamp(*self.clip_range)
@@ -116,7 +121,7 @@ def objective_weight(schedule: NoiseSchedule, objective: str, loss_weight: str, 
     snr = alpha_bar / (1 - alpha_bar)
     return snr.clamp(max=5.0) / {"eps": snr, "x0": torch.ones_like(snr), "v": snr + 1}[objective]
 
-# %% ../nbs/3_diffusion/23_parameterizations.ipynb #adc456f7
+# %% ../nbs/3_diffusion/23_parameterizations.ipynb #90488417
 class GaussianDiffusion(Denoiser):
     """Gaussian diffusion on a schedule: what to learn ("eps", "x0" or "v"), with which weight, and how a step back is taken.
 
@@ -136,7 +141,7 @@ class GaussianDiffusion(Denoiser):
         return q_posterior_mean_variance(self.schedule, x_start, x_t, t, t_prev)
 
     def p_mean_variance(self, model, x: Tensor, t: int | Tensor, *, t_prev: int | Tensor | None = None, **guidance):
-        """Mean, variance and log-variance of the model's step from t back to t_prev (default t - 1)."""
+        """Mean, variance and log-variance of the model's step from t back to t_prev (default t - 1); errors as in `predict`."""
         x_start = self.predict(model, x, t, **guidance).x_start
         mean, variance, log_variance = self.q_posterior_mean_variance(x_start, x, t, t_prev)
         if self.variance == "large":
@@ -147,17 +152,23 @@ class GaussianDiffusion(Denoiser):
     def training_losses(
         self, model, x_start: Float[Tensor, " batch *dims"], t: Int[Tensor, " batch"], noise: Tensor | None = None, cond: dict | None = None
     ) -> tuple[Float[Tensor, " batch"], dict[str, Tensor]]:
-        """Loss of each example, and its parts: the unweighted mean square, and that of x_0."""
+        """Weighted loss of each example, a mean over its elements in the objective's own space, at t in 0 … T - 1.
+
+        The parts are "mse", the same without the weight, and "x_start_mse", the mean square of the error in x_0, before clipping. Without
+        `noise` it is drawn from the global generator. Raises ValueError for t elsewhere or shapes that do not agree.
+        """
         check_model(model, self.objective)
+        check_steps(self.schedule, t)
         noise = torch.randn_like(x_start) if noise is None else noise
         x = self.q_sample(x_start, t, noise)
         raw = model(x, t, **(cond or {}))
+        check_output(raw, x)
         mse = (raw - self.target(x_start, noise, t)).square().flatten(1).mean(1)
         recovered = to_x_start(self.objective, raw.detach(), x, *self.rates(x, t))
         parts = {"mse": mse.detach(), "x_start_mse": (recovered - x_start).square().flatten(1).mean(1)}
         return expand(objective_weight(self.schedule, self.objective, self.loss_weight, t), mse) * mse, parts
 
-# %% ../nbs/3_diffusion/23_parameterizations.ipynb #c13c7bd8
+# %% ../nbs/3_diffusion/23_parameterizations.ipynb #a3a83634
 def check_choice(name: str, value: str, accepted: tuple[str, ...]) -> None:
     """ValueError naming the argument unless value is accepted."""
     if value not in accepted:
@@ -176,6 +187,12 @@ def check_terminal_snr(schedule: NoiseSchedule, objective: str) -> None:
         raise ValueError(
             "objective 'eps' needs a last SNR above zero: where no signal is left, x_0 cannot be recovered from eps; use 'v' or 'x0'"
         )
+
+
+def check_output(raw: Tensor, x: Tensor) -> None:
+    """ValueError unless a network's output has the shape of its input; broadcasting would hide it."""
+    if raw.shape != x.shape:
+        raise ValueError(f"model must return the shape of x, {list(x.shape)}; it returned {list(raw.shape)}")
 
 
 def check_model(model, objective: str) -> None:

@@ -81,7 +81,7 @@ def ddpm_recipe() -> Recipe:
     precision, compiled = by_profile(smoke="no", laptop="no", gpu="bf16"), by_profile(smoke=False, laptop=False, gpu=True)
     return Recipe("mnist-ddpm", steps, batch_size, lr=1e-3, warmup=steps // 40, precision=precision, compile=compiled, channels_last=True)
 
-# %% ../nbs/7_tools/73_recipes.ipynb #258ad39e
+# %% ../nbs/7_tools/73_recipes.ipynb #3724af79
 def generate(
     model: nn.Module,
     labels: Int[Tensor, " batch"] | list[int],

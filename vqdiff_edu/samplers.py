@@ -17,17 +17,21 @@ from tqdm.auto import tqdm
 from .gaussian import GaussianDiffusion
 from .schedule import expand
 
-# %% ../nbs/3_diffusion/24_samplers.ipynb #5ac226fa
+# %% ../nbs/3_diffusion/24_samplers.ipynb #ded11c5c
 SPACINGS = ("trailing", "leading", "linspace")
 
 
 def timesteps(num_timesteps: int, num_inference_steps: int, spacing: str = "trailing") -> Int64[Tensor, " step"]:
-    """The steps that a sampler visits, falling; "trailing" begins at T - 1, "leading" ends at 0, "linspace" does both.
+    """The steps that a sampler visits, 0-based and falling; "trailing" begins at T - 1, "leading" ends at 0, "linspace" does both.
 
-    Raises ValueError for another name or more steps than there are.
+    A single step of "linspace" is T - 1. `num_inference_steps` lies in 1 … `num_timesteps`; ValueError for others or another spacing,
+    TypeError unless both are whole numbers.
     """
     if spacing not in SPACINGS:
         raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}; got {spacing!r}")
+    for name, value in (("num_timesteps", num_timesteps), ("num_inference_steps", num_inference_steps)):
+        if not hasattr(value, "__index__"):
+            raise TypeError(f"{name} must be an int, got {value!r}")
     if not 1 <= num_inference_steps <= num_timesteps:
         raise ValueError(f"num_inference_steps must lie in 1 … {num_timesteps}, got {num_inference_steps}")
     ratio = num_timesteps / num_inference_steps
@@ -36,15 +40,17 @@ def timesteps(num_timesteps: int, num_inference_steps: int, spacing: str = "trai
         return (num_timesteps - k * ratio).round().long() - 1
     if spacing == "leading":
         return (k * int(ratio)).long().flip(0)
-    return torch.linspace(0, num_timesteps - 1, num_inference_steps, dtype=torch.float64).round().long().flip(0)
+    return torch.linspace(num_timesteps - 1, 0, num_inference_steps, dtype=torch.float64).round().long()
 
-# %% ../nbs/3_diffusion/24_samplers.ipynb #73225d5e
+# %% ../nbs/3_diffusion/24_samplers.ipynb #a0297226
 def walk(
     diffusion: GaussianDiffusion, num_inference_steps: int | None, spacing: str, t_start: int | None, progress: bool
 ) -> Iterator[tuple[int, int]]:
-    """Pairs (t, s) of a walk from t_start (default T - 1) down to s = -1."""
+    """Pairs (t, s) of a walk from t_start (default T - 1) down to s = -1. ValueError for a `t_start` outside 0 … T - 1."""
     last = diffusion.schedule.num_timesteps - 1
     t_start = last if t_start is None else t_start
+    if not hasattr(t_start, "__index__"):
+        raise TypeError(f"t_start must be an int, got {t_start!r}")
     if not 0 <= t_start <= last:
         raise ValueError(f"t_start must lie in 0 … {last}, got {t_start}")
     number = t_start + 1 if num_inference_steps is None else num_inference_steps
@@ -96,7 +102,7 @@ def sample_ddpm(
             callback(s, x)
     return x
 
-# %% ../nbs/3_diffusion/24_samplers.ipynb #3798ad88
+# %% ../nbs/3_diffusion/24_samplers.ipynb #601bd79f
 @torch.no_grad()
 def sample_ddim(
     diffusion: GaussianDiffusion,
@@ -117,6 +123,8 @@ def sample_ddim(
     progress: bool = False,
 ) -> Float[Tensor, " batch *dims"]:
     """DDIM (Song et al. 2021, equation 12): move the predicted noise to the next level; `eta` 0 is deterministic, 1 as random as DDPM."""
+    if not 0.0 <= eta <= 1.0:
+        raise ValueError(f"eta must lie in 0 … 1, got {eta!r}")
     x = beginning(model, shape, x_init, generator, device)
     for t, s in walk(diffusion, num_inference_steps, spacing, t_start, progress):
         p = diffusion.predict(model, x, t, cond=cond, uncond=uncond, guidance_scale=guidance_scale)

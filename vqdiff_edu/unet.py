@@ -14,9 +14,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-# %% ../nbs/3_diffusion/25_unet.ipynb #f31d8fb9
+# %% ../nbs/3_diffusion/25_unet.ipynb #960df8a6
 def timestep_embedding(t: Int[Tensor, " batch"], dim: int, max_period: float = 10_000.0) -> Float[Tensor, "batch dim"]:
-    """Cosines, then sines, of t at `dim` / 2 frequencies from 1 down to 1 / max_period; ValueError if dim is odd."""
+    """Cosines, then sines, of steps t at `dim` / 2 frequencies in radians a step, falling geometrically from 1 towards 1 / max_period.
+
+    Raises ValueError if dim is odd.
+    """
     if dim % 2:
         raise ValueError(f"dim must be even, got {dim}")
     frequencies = torch.exp(-math.log(max_period) * torch.arange(dim // 2, device=t.device) / (dim // 2))
@@ -112,12 +115,13 @@ class UNetLayers(StepAndLabel):
         self.up = nn.ModuleList(residual_blocks(c, n, embedding, dropout) for c, n in fine)
         self.out = nn.Sequential(nn.GroupNorm(8, channels[0]), nn.SiLU(), nn.Conv2d(channels[0], inputs, 3, padding=1))
 
-# %% ../nbs/3_diffusion/25_unet.ipynb #304d187a
+# %% ../nbs/3_diffusion/25_unet.ipynb #0cec2964
 class UNet(UNetLayers):
     """A U-Net for noisy images, told the step and, if it likes, a label; called `model(x, t, label=…)`.
 
     `patch` folds patch × patch pixels into channels first (1 leaves pixels alone). Attention stands at the coarsest level only. Labels are
-    0 … num_classes - 1, and num_classes is the null label. The sides of images must be divisible by patch · 2^(levels - 1).
+    0 … num_classes - 1, and num_classes is the null label; in training mode a label becomes it with probability `label_dropout`. The sides of
+    images must be divisible by patch · 2^(levels - 1), widths by 8 and the last width by `heads`. A call that does not fit raises ValueError.
     """
 
     def __init__(
@@ -152,7 +156,7 @@ class UNet(UNetLayers):
             h = run_blocks(self.up[i], h, e)
         return F.pixel_shuffle(self.out(h), self.patch)
 
-# %% ../nbs/3_diffusion/25_unet.ipynb #7dcb9bfb
+# %% ../nbs/3_diffusion/25_unet.ipynb #4c700624
 def run_blocks(blocks, h: Tensor, embedding: Tensor) -> Tensor:
     """h through blocks, one after the other, all told the same condition."""
     for block in blocks:

@@ -40,7 +40,7 @@ def use_style() -> None:
         | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color"), INK)
     )
 
-# %% ../nbs/7_tools/71_viz.ipynb #92641085
+# %% ../nbs/7_tools/71_viz.ipynb #cfaf07b6
 def show_images(
     images: Float[Tensor, "batch channel height width"],
     *,
@@ -50,9 +50,11 @@ def show_images(
 ) -> Figure:
     """Draw images in [-1, 1] as a grid, clamped, one title each if given; `scale` is the side of a picture in units of 0.9 inch.
 
-    One channel is drawn in grey, three as colour. Raises ValueError for another channel count or a number of titles that does not fit.
+    One channel is drawn in grey, three as colour. Raises ValueError for no image, another channel count or a number of titles that does not fit.
     """
     n, channels = images.shape[:2]
+    if not n:
+        raise ValueError(f"images must hold at least one image, got shape {tuple(images.shape)}")
     if channels not in (1, 3):
         raise ValueError(f"images must have 1 or 3 channels, got shape {tuple(images.shape)}")
     if titles is not None and len(titles) != n:

@@ -57,7 +57,7 @@ def file_hash(path: Path | str) -> str:
     """The sha256 of a file, in hexadecimal."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
-# %% ../nbs/7_tools/72_weights.ipynb #ef90a777
+# %% ../nbs/7_tools/72_weights.ipynb #1a3c1ead
 def to_half(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Round floating-point tensors to float16, leaving others; ValueError names a tensor that does not fit or is not finite."""
     rounded = {}
@@ -70,7 +70,10 @@ def to_half(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_weights(model: nn.Module | dict[str, Tensor], name: str, card: dict, folder: Path | str | None = None) -> Path:
-    """Store a model's state as float16 safetensors with its card; the card gains the file's sha256. Returns the weights' path."""
+    """Store a model's state as float16 safetensors with its card; the card gains the file's sha256. Returns the weights' path.
+
+    Raises ValueError for values that float16 cannot hold, OSError if `folder` cannot be written.
+    """
     folder = Path(folder or FOLDER)
     state = to_half(model if isinstance(model, dict) else model.state_dict())
     with tempfile.TemporaryDirectory() as scratch:
@@ -83,7 +86,7 @@ def save_weights(model: nn.Module | dict[str, Tensor], name: str, card: dict, fo
 
 
 def save_card(name: str, card: dict, folder: Path | str | None = None) -> None:
-    """Write a card, as readable JSON with sorted keys."""
+    """Write a card, as readable JSON with sorted keys; ValueError for a figure that is not finite, OSError if it cannot be written."""
     text = json.dumps(card, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_atomically(Path(folder or FOLDER) / f"{name}.json", text.encode() + b"\n")
 

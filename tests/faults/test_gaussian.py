@@ -49,3 +49,16 @@ def test_a_network_that_returns_another_shape():
 def test_noise_of_another_shape():
     with pytest.raises(ValueError, match="noise"):
         GaussianDiffusion(SCHEDULE).training_losses(lambda x, t: x, torch.zeros(2, 1, 2, 2), torch.tensor([1, 2]), torch.zeros(2, 1, 2, 1))
+
+
+@pytest.mark.parametrize("t", [-1, 50])
+def test_a_step_that_no_network_was_trained_on(t):
+    with pytest.raises(ValueError, match="t must lie in"):
+        GaussianDiffusion(SCHEDULE).predict(lambda x, t: x, torch.zeros(1, 1, 2, 2), t)
+    with pytest.raises(ValueError, match="t must lie in"):
+        GaussianDiffusion(SCHEDULE).training_losses(lambda x, t: x, torch.zeros(1, 1, 2, 2), torch.tensor([t]))
+
+
+def test_training_a_network_whose_output_would_broadcast():
+    with pytest.raises(ValueError, match="model must return"):
+        GaussianDiffusion(SCHEDULE).training_losses(lambda x, t: x[:, :, :1], torch.zeros(1, 1, 2, 2), torch.tensor([3]))

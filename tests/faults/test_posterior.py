@@ -15,10 +15,20 @@ def test_a_step_outside_the_schedule(t):
         posterior_coefficients(SCHEDULE, t)
 
 
-@pytest.mark.parametrize(("t", "t_prev"), [(3, 3), (3, 4), (3, -2)])
+@pytest.mark.parametrize(("t", "t_prev"), [(3, 3), (3, 4), (3, -2), (3, 50)])
 def test_a_step_that_does_not_go_back(t, t_prev):
-    with pytest.raises(ValueError, match="t"):
+    with pytest.raises(ValueError, match="^t_prev must"):
         posterior_coefficients(SCHEDULE, t, t_prev)
+
+
+def test_a_fractional_step_to_land_on():
+    with pytest.raises(TypeError, match="^t_prev must be"):
+        posterior_coefficients(SCHEDULE, 3, 1.5)
+
+
+def test_as_many_ends_as_starts():
+    with pytest.raises(ValueError, match="t_prev must have the shape of t"):
+        posterior_coefficients(SCHEDULE, torch.tensor([5, 9, 11]), torch.tensor([1, 2]))
 
 
 def test_a_fractional_step():

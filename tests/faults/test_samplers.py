@@ -19,6 +19,9 @@ def sample(**changes):
     [
         ({"num_inference_steps": 0}, "num_inference_steps"),
         ({"num_inference_steps": 51}, "num_inference_steps must lie in 1 … 50"),
+        ({"eta": -0.5}, "eta must lie in 0 … 1"),
+        ({"eta": 1.5}, "eta"),
+        ({"eta": float("nan")}, "eta"),
         ({"spacing": "even"}, "spacing must be one of"),
         ({"t_start": 50}, "t_start must lie in 0 … 49"),
         ({"t_start": -1}, "t_start"),
@@ -33,3 +36,10 @@ def test_refused(changes, message):
 def test_timesteps_alone():
     with pytest.raises(ValueError, match="num_inference_steps"):
         timesteps(10, 11)
+
+
+@pytest.mark.parametrize("changes", [{"num_inference_steps": 2.5}, {"t_start": 20.0}])
+def test_steps_that_are_not_whole(changes):
+    (name,) = changes
+    with pytest.raises(TypeError, match=f"{name} must be an int"):
+        sample(**changes)

@@ -41,14 +41,14 @@ EXERCISES["00-2"] = Exercise(
     property="what the judge says of shuffled codes",
 )
 
-# %% ../../nbs/9_appendix/solutions/part1.ipynb #78b48278
+# %% ../../nbs/9_appendix/solutions/part1.ipynb #d8099c36
 EXERCISES["00-3"] = Exercise(
     "00-3",
     kind="explain",
     rubric=[
-        "the noise is common to all ten, the label is not",
-        "so the noise decides the slant",
-        "slant was learned as common to all classes",
+        "with the noise fixed only the label differs, so what agrees was decided by the noise: mostly the weight",
+        "the slant agrees in part, so noise and label decide it together",
+        "what is measured as slant also depends on the shape of the digit",
     ],
 )
 
@@ -173,7 +173,7 @@ EXERCISES["02-3"] = Exercise(
     property="unit_to_uint8(b / 255) == b for every byte b, and the result never decreases where the input rises",
 )
 
-# %% ../../nbs/9_appendix/solutions/part1.ipynb #d73609d8
+# %% ../../nbs/9_appendix/solutions/part1.ipynb #dad2dc94
 EXERCISES["02-4"] = Exercise(
     "02-4",
     kind="predict",
@@ -181,7 +181,10 @@ EXERCISES["02-4"] = Exercise(
     options=("first", "last", "random"),
     wrong={
         "as the web page says": ("first", "Count: the first half has two and a half times as many errors."),
-        "as if all parts were alike": ("random", "A random part has the average rate; one of the two ends must be below it."),
+        "as if all parts were alike": (
+            "random",
+            "A random thousand has about the average rate, 27 errors. Is one of the two ends clearly below that?",
+        ),
     },
 )
 

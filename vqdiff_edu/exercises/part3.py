@@ -496,7 +496,7 @@ EXERCISES["25-2"] = Exercise(
     property="the same as torch.nn.functional.pixel_unshuffle(x, 2)",
 )
 
-# %% ../../nbs/9_appendix/solutions/part3.ipynb #fa49a0cc
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #5e53e75d
 EXERCISES["25-3"] = Exercise(
     "25-3",
     kind="predict",
@@ -506,7 +506,7 @@ EXERCISES["25-3"] = Exercise(
         "only one side counted": ("2", "both the incoming and the outgoing channels double"),
         "the points counted too": ("8", "the number of points does not change"),
     },
-    property="factor of a training step when all widths double",
+    property="factor of the multiply-adds of a training step when all widths double",
 )
 
 # %% ../../nbs/9_appendix/solutions/part3.ipynb #3ed4bb64
@@ -520,7 +520,7 @@ EXERCISES["25-4"] = Exercise(
     ],
 )
 
-# %% ../../nbs/9_appendix/solutions/part3.ipynb #5819282e
+# %% ../../nbs/9_appendix/solutions/part3.ipynb #67c78ea7
 EXERCISES["26-1"] = Exercise(
     "26-1",
     kind="compute",
@@ -530,7 +530,7 @@ EXERCISES["26-1"] = Exercise(
         "one digit only": (40, "that is for one digit; there are 5,000"),
         "the training's steps": (10_000_000, "twenty steps are taken, not the thousand of the schedule"),
     },
-    property="calls on one digit, all in all",
+    property="pictures that go through the network, all in all",
     atol=0.5,
 )
 
