@@ -84,7 +84,7 @@ EXERCISES["01-2"] = Exercise(
     property="where a training goes on",
 )
 
-# %% ../../nbs/9_appendix/solutions/part1.ipynb #5a2ef8da
+# %% ../../nbs/9_appendix/solutions/part1.ipynb #a7ff64c0
 EXERCISES["02-1"] = Exercise(
     "02-1",
     kind="compute",
@@ -103,7 +103,7 @@ EXERCISES["02-1"] = Exercise(
     dtype=False,
 )
 
-# %% ../../nbs/9_appendix/solutions/part1.ipynb #862c59f0
+# %% ../../nbs/9_appendix/solutions/part1.ipynb #57d9dbf2
 def _halves(errors, pooled=True, root=True, both=True):
     errors = torch.as_tensor(errors, dtype=torch.float64)
     m = len(errors) // 2
@@ -140,7 +140,7 @@ EXERCISES["02-2"] = Exercise(
     dtype=False,
 )
 
-# %% ../../nbs/9_appendix/solutions/part1.ipynb #c704b6d4
+# %% ../../nbs/9_appendix/solutions/part1.ipynb #d25f7892
 def unit_to_uint8(images):
     """Floats in [0, 1] to the nearest byte, clamped."""
     return (images * 255).round().clamp(0, 255).to(torch.uint8)
@@ -173,7 +173,7 @@ EXERCISES["02-3"] = Exercise(
     property="unit_to_uint8(b / 255) == b for every byte b, and the result never decreases where the input rises",
 )
 
-# %% ../../nbs/9_appendix/solutions/part1.ipynb #dad2dc94
+# %% ../../nbs/9_appendix/solutions/part1.ipynb #1dad7072
 EXERCISES["02-4"] = Exercise(
     "02-4",
     kind="predict",
