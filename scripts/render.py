@@ -100,7 +100,8 @@ def directives(source: str) -> tuple[dict[str, str], str]:
     """The `#| key: value` lines at the top of a code cell, and the code below them."""
     lines, found = source.splitlines(), {}
     while lines and (line := re.match(r"#\|\s*([\w-]+)[:\s]*(.*)", lines[0])):
-        found[line[1]] = line[2].strip().strip("\"'")
+        value = line[2].strip()
+        found[line[1]] = value.strip("\"'").replace("\\\\", "\\") if value.startswith('"') else value.strip("'")
         lines.pop(0)
     return found, "\n".join(lines).strip("\n")
 
