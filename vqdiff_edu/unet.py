@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['timestep_embedding', 'StepAndLabel', 'ResidualBlock', 'SpatialAttention', 'residual_blocks', 'UNetLayers', 'UNet',
-           'run_blocks', 'check_call']
+           'run_blocks', 'check_call', 'check_network']
 
 # %% ../nbs/3_diffusion/25_unet.ipynb #9a1dcf71
 import math
@@ -115,13 +115,13 @@ class UNetLayers(StepAndLabel):
         self.up = nn.ModuleList(residual_blocks(c, n, embedding, dropout) for c, n in fine)
         self.out = nn.Sequential(nn.GroupNorm(8, channels[0]), nn.SiLU(), nn.Conv2d(channels[0], inputs, 3, padding=1))
 
-# %% ../nbs/3_diffusion/25_unet.ipynb #0cec2964
+# %% ../nbs/3_diffusion/25_unet.ipynb #74714c8a
 class UNet(UNetLayers):
     """A U-Net for noisy images, told the step and, if it likes, a label; called `model(x, t, label=…)`.
 
     `patch` folds patch × patch pixels into channels first (1 leaves pixels alone). Attention stands at the coarsest level only. Labels are
     0 … num_classes - 1, and num_classes is the null label; in training mode a label becomes it with probability `label_dropout`. The sides of
-    images must be divisible by patch · 2^(levels - 1), widths by 8 and the last width by `heads`. A call that does not fit raises ValueError.
+    images must be divisible by patch · 2^(levels - 1), widths by 8 and the last width by `heads`. Sizes, rates or a call that do not fit raise ValueError.
     """
 
     def __init__(
@@ -137,6 +137,7 @@ class UNet(UNetLayers):
         heads: int = 4,
         dropout: float = 0.0,
     ):
+        check_network(in_channels, channels, blocks, patch, label_dropout, heads, dropout)
         super().__init__(in_channels, channels, blocks, patch, num_classes, label_dropout, embedding, heads, dropout)
 
     def forward(
@@ -180,3 +181,21 @@ def check_call(model: UNetLayers, x: Tensor, t: Tensor, label: Tensor | None) ->
         raise ValueError(
             f"label must lie in 0 … {model.num_classes} ({model.num_classes} is the null label), got {int(label.min())} … {int(label.max())}"
         )
+
+# %% ../nbs/3_diffusion/25_unet.ipynb #e2e2aecf
+def check_network(in_channels, channels, blocks, patch, label_dropout, heads, dropout) -> None:
+    """Raise ValueError naming the argument of UNet that cannot be built."""
+    for name, value in (("in_channels", in_channels), ("patch", patch), ("heads", heads)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if not channels or any(not isinstance(c, int) or c < 1 or c % 8 for c in channels):
+        raise ValueError(f"channels must be widths divisible by 8 (the normalisation's groups), such as (64, 128); got {channels!r}")
+    if channels[-1] % heads:
+        raise ValueError(f"heads must divide the last of channels, {channels[-1]}; got {heads!r}")
+    if not isinstance(blocks, int) and len(blocks) != len(channels):
+        raise ValueError(f"blocks must be one number, or one for each of the {len(channels)} levels of channels; got {blocks!r}")
+    if any(not isinstance(n, int) or n < 1 for n in ([blocks] if isinstance(blocks, int) else blocks)):
+        raise ValueError(f"blocks must be whole numbers of at least 1, got {blocks!r}")
+    for name, value in (("label_dropout", label_dropout), ("dropout", dropout)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must be a probability in [0, 1], got {value!r}")

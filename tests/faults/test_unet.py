@@ -34,3 +34,31 @@ def test_a_label_for_a_model_without_classes():
 def test_an_odd_embedding():
     with pytest.raises(ValueError, match="dim must be even"):
         timestep_embedding(T, 7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"label_dropout": 1.1}, r"label_dropout must be a probability in \[0, 1\], got 1.1"),
+        ({"label_dropout": -0.1}, "label_dropout must be a probability"),
+        ({"label_dropout": float("nan")}, "label_dropout must be a probability"),
+        ({"dropout": 2}, "dropout must be a probability"),
+        ({"channels": (12, 16)}, r"channels must be widths divisible by 8 .* got \(12, 16\)"),
+        ({"channels": ()}, "channels must be widths"),
+        ({"channels": (8, 16.0)}, "channels must be widths"),
+        ({"heads": 3}, "heads must divide the last of channels, 16; got 3"),
+        ({"heads": 0}, "heads must be a whole number of at least 1"),
+        ({"patch": 0}, "patch must be a whole number"),
+        ({"in_channels": True}, "in_channels must be a whole number"),
+        ({"blocks": (1,)}, "blocks must be one number, or one for each of the 2 levels"),
+        ({"blocks": 0}, "blocks must be whole numbers of at least 1"),
+    ],
+)
+def test_a_network_that_cannot_be_built(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        UNet(**{"channels": (8, 16), "blocks": 1, "embedding": 16} | arguments)
+
+
+def test_never_and_always_dropped_are_accepted():
+    for rate in (0, 1):
+        UNet(channels=(8,), embedding=16, label_dropout=rate)
