@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.unit.test_data import files_in, mirror  # noqa: F401  (a fixture)
 from vqdiff_edu import data
-from vqdiff_edu.data import Batches, digits, dtmf, to_float, to_uint8
+from vqdiff_edu.data import Batches, digits, dtmf, read_picture, to_float, to_uint8
 
 
 @pytest.mark.parametrize("wrong", [torch.zeros(2), torch.zeros(2, dtype=torch.int64)])
@@ -134,3 +135,21 @@ def test_a_state_of_other_batches_is_refused(change, message):
 def test_dtmf_refuses(digit, keywords, message):
     with pytest.raises(ValueError, match=message):
         dtmf(digit, **keywords)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n\x00\x00"])
+def test_a_broken_picture_is_named(tmp_path, content):
+    path = tmp_path / "broken.png"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"path: .*broken\.png is no picture of ink"):
+        read_picture(path)
+    with pytest.raises(FileNotFoundError, match="nowhere.png"):
+        read_picture(tmp_path / "nowhere.png")
+
+
+@pytest.mark.parametrize("grey", [0, 130, 255])
+def test_an_empty_page_is_refused(tmp_path, grey):
+    path = tmp_path / "page.png"
+    Image.new("L", (40, 30), grey).save(path)
+    with pytest.raises(ValueError, match=r"page\.png .* nothing stands out from the ground"):
+        read_picture(path)

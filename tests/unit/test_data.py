@@ -9,10 +9,12 @@ import warnings
 
 import pytest
 import torch
+import torch.nn.functional as F
+from PIL import Image
 from torchvision.datasets import MNIST
 
 from vqdiff_edu import data
-from vqdiff_edu.data import Batches, Digits, digits, dtmf, handwritten_four, running_noise, to_float, to_uint8
+from vqdiff_edu.data import Batches, Digits, digits, dtmf, handwritten_four, read_picture, running_noise, to_float, to_uint8
 
 
 def idx(array):
@@ -239,3 +241,48 @@ def test_digits_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         digits("test", source="stand-in").source = "mnist"
     assert dataclasses.is_dataclass(Digits)
+
+
+def saved_picture(path, mode="L", invert=False, scale=1, margin=(0, 0)):
+    """The running four as a picture file; returns its ink [28, 28] in 0 … 1."""
+    four = (handwritten_four()[0, 0] + 1) / 2
+    pixels = (255 * (1 - four if invert else four)).round().to(torch.uint8).repeat_interleave(scale, 0).repeat_interleave(scale, 1)
+    pixels = F.pad(pixels, (margin[0], margin[0], margin[1], margin[1]), value=255 if invert else 0)
+    if mode == "RGBA":  # black ink, and nothing where there is none
+        alpha = pixels if not invert else 255 - pixels
+        Image.merge("RGBA", [Image.new("L", alpha.shape[::-1], 0)] * 3 + [Image.fromarray(alpha.numpy())]).save(path)
+    else:
+        Image.fromarray(pixels.numpy()).convert(mode).save(path)
+    return four
+
+
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("scale", [1, 4])
+def test_a_picture_is_read_whatever_its_colours_and_size(tmp_path, mode, invert, scale):
+    four = saved_picture(tmp_path / "four.png", mode, invert, scale)
+    read = read_picture(tmp_path / "four.png")
+    assert read.shape == (1, 1, 28, 28) and read.dtype == torch.float32
+    assert torch.allclose((read[0, 0] + 1) / 2, four / four.max(), atol=0.01)
+
+
+def test_a_small_picture_gets_a_margin_and_a_wide_one_is_shrunk(tmp_path):
+    four = saved_picture(tmp_path / "four.png", invert=True)
+    scene = (read_picture(tmp_path / "four.png", 56)[0, 0] + 1) / 2
+    assert torch.allclose(scene[14:42, 14:42], four / four.max(), atol=0.01) and scene.sum() == pytest.approx(
+        four.sum() / four.max(), rel=0.01
+    )
+    saved_picture(tmp_path / "wide.png", invert=True, margin=(14, 0))
+    small = (read_picture(tmp_path / "wide.png")[0, 0] + 1) / 2
+    assert small[:7].abs().max() == 0 == small[21:].abs().max() and small.sum().item() == pytest.approx(
+        (four.sum() / four.max() / 4).item(), rel=0.01
+    )
+
+
+def test_a_photograph_is_read_the_way_up_it_was_taken(tmp_path):
+    saved_picture(tmp_path / "four.png", invert=True, scale=4)
+    with Image.open(tmp_path / "four.png") as picture:
+        exif = picture.getexif()
+        exif[0x0112] = 6  # turn by a quarter, clockwise, to see it upright
+        picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    assert torch.allclose(read_picture(tmp_path / "turned.png"), read_picture(tmp_path / "four.png"), atol=1e-5)
