@@ -7,8 +7,10 @@ import matplotlib.pyplot as plt
 import torch
 
 from vqdiff_edu import load_pretrained
+from vqdiff_edu.audio import speech
 from vqdiff_edu.data import digits, running_noise, to_float
 from vqdiff_edu.samplers import sample_ddim
+from vqdiff_edu.video import speak
 from vqdiff_edu.viz import use_style
 
 
@@ -38,17 +40,24 @@ def out_of_noise(shown=(0, 6, 10, 12, 14, 16, 18, 20)):
     return torch.cat([path[k] for k in shown])
 
 
+def from_a_voice(recording: int = 128):
+    """Every second frame of the film of a test recording."""
+    one = speech("test").subset(torch.tensor([recording]))
+    film = speak(load_pretrained("writing-video"), one.samples, one.lengths, generator=torch.Generator().manual_seed(1))
+    return film[0, 1::2]
+
+
 def main(target: Path) -> None:
-    """Four rows of eight: digits, integers, digits again, noise to a 4."""
+    """Five rows of eight: digits, integers, digits again, noise to a 4, a film of a voice."""
     use_style()
     x, codes, again = through_codes()
-    fig, axes = plt.subplots(4, 8, figsize=(8, 4.3), layout="constrained")
-    for row, images in zip(axes, (x, codes[:, None], again, out_of_noise())):
+    fig, axes = plt.subplots(5, 8, figsize=(8, 5.3), layout="constrained")
+    for row, images in zip(axes, (x, codes[:, None], again, out_of_noise(), from_a_voice())):
         for ax, image in zip(row, images):
             shades = {"cmap": "viridis", "vmin": 0, "vmax": 511} if image.shape[-1] == 7 else {"vmin": -1, "vmax": 1}
             ax.imshow(image[0].clamp(-1, 511), **shades)
             ax.set(xticks=[], yticks=[])
-    for row, name in zip(axes, ("784 bytes", "49 integers", "and back", "out of noise")):
+    for row, name in zip(axes, ("784 bytes", "49 integers", "and back", "out of noise", "from a voice")):
         row[0].set_ylabel(name)
     target.parent.mkdir(parents=True, exist_ok=True)
     fig.savefig(target, dpi=120)

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['SOURCES', 'STANDIN_NOTICE', 'SOURCES_USED', 'SKELETONS', 'to_float', 'to_uint8', 'data_folder', 'DownloadError',
-           'download_mnist', 'Digits', 'digits', 'handwritten_four', 'running_noise', 'Batches', 'dtmf']
+           'download_mnist', 'Digits', 'digits', 'handwritten_four', 'running_noise', 'Batches', 'on_black',
+           'read_picture', 'dtmf']
 
-# %% ../nbs/1_start/02_data.ipynb #31243ae5
+# %% ../nbs/1_start/02_data.ipynb #b4be1b88
 import gzip
 import hashlib
 import math
@@ -23,6 +24,7 @@ from pathlib import Path
 from zlib import error as ZlibError
 
 import torch
+import torch.nn.functional as F
 from filelock import FileLock, Timeout
 from jaxtyping import Float, Int64, UInt8
 from platformdirs import user_cache_path
@@ -329,6 +331,45 @@ class Batches(Iterator[dict[str, Tensor]]):
         """Go on exactly where `state` was taken. Raises ValueError if it comes from other data, another batch size or seed."""
         _need_own_state(state, self.state_dict(), len(self))
         self.epoch, self.position = int(state["epoch"]), int(state["position"])
+
+# %% ../nbs/1_start/02_data.ipynb #de7e7728
+def on_black(grey: Float[Tensor, "height width"]) -> Float[Tensor, "height width"]:
+    """Ink as 1 on a ground of 0, from grey levels in 0 … 1; the ground is the median of the frame. Raises ValueError if nothing stands out from it."""
+    ground = torch.cat([grey[0], grey[-1], grey[:, 0], grey[:, -1]]).median()
+    side = 1.0 if grey.max() - ground >= ground - grey.min() else -1.0
+    ink = (side * (grey - ground)).clamp(min=0)
+    if ink.max() < 0.1:
+        raise ValueError(f"nothing stands out from the ground; its grey levels reach from {grey.min():.2f} to {grey.max():.2f} of 1")
+    return ink / ink.max()
+
+# %% ../nbs/1_start/02_data.ipynb #145b57a4
+def _grey_levels(path: str | Path) -> Float[Tensor, "height width"]:
+    """A picture file as grey levels in 0 … 1, the way up it was taken; what is transparent counts as white."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as file:
+        picture = ImageOps.exif_transpose(file).convert("RGBA")
+    paper = Image.new("RGBA", picture.size, "white")
+    paper.alpha_composite(picture)
+    return torch.from_numpy(np.array(paper.convert("L"), dtype=np.float32)) / 255
+
+# %% ../nbs/1_start/02_data.ipynb #4aac0037
+def read_picture(path: str | Path, side: int = 28) -> Float[Tensor, "1 1 {side} {side}"]:
+    """A picture file as light ink on black, in [-1, 1]: grey, padded to a square, shrunk to `side` if larger and padded if smaller.
+
+    Raises FileNotFoundError, and ValueError naming the file if it is no picture, or a picture of nothing.
+    """
+    try:
+        ink = on_black(_grey_levels(path))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Pillow has a dozen kinds
+        raise ValueError(f"path: {path} is no picture of ink: {error}") from error
+    edge = max(*ink.shape, side)
+    down, right = edge - ink.shape[0], edge - ink.shape[1]
+    square = F.pad(ink, (right // 2, right - right // 2, down // 2, down - down // 2))[None, None]
+    return 2 * F.adaptive_avg_pool2d(square, side) - 1
 
 # %% ../nbs/1_start/02_data.ipynb #973b5ea0
 def dtmf(digit: int, *, seconds: float = 0.5, rate: int = 8000) -> Float[Tensor, " sample"]:

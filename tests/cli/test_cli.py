@@ -1,9 +1,17 @@
 """The commands, as a terminal calls them."""
 
 import pytest
+import soundfile
+import torch
+from PIL import Image
+from torchvision.utils import save_image
 from typer.testing import CliRunner
 
+from vqdiff_edu.caption import unreadable
 from vqdiff_edu.cli import app, parse_labels
+from vqdiff_edu.data import digits
+from vqdiff_edu.recipes import SHIPPED
+from vqdiff_edu.scenes import draw_scenes
 
 RUNNER = CliRunner()
 
@@ -15,14 +23,16 @@ def run(*arguments):
 def test_list_names_every_shipped_model():
     out = run("list")
     assert out.exit_code == 0
-    for name in ("digit-classifier", "mnist-vqvae", "mnist-ddpm"):
+    for name in SHIPPED:
         assert name in out.output
     assert "not measured" not in out.output
 
 
 def test_data_says_what_it_found():
     out = run("data", "--source", "stand-in")
-    assert out.exit_code == 0 and out.output.startswith("stand-in:")
+    assert out.exit_code == 0
+    assert ["written" in line for line in out.output.splitlines()] == [True, False, False]
+    assert sum(line.startswith("stand-in:") for line in out.output.splitlines()) == 2
 
 
 def test_sample_writes_a_picture(tmp_path):
@@ -43,6 +53,49 @@ def test_train_in_smoke_goes_the_whole_way(tmp_path, monkeypatch):
     assert out.exit_code == 0, out.output
     assert '"test_mse_01"' in out.output
     assert (tmp_path / "mnist-vqvae-smoke" / "checkpoint.pt").exists()
+
+
+def test_caption_says_what_is_on_a_picture(tmp_path):
+    scene = draw_scenes(1, digits("test"), torch.Generator().manual_seed(3))
+    save_image((255 - scene.images.float()) / 255, tmp_path / "paper.png")
+    out = run("caption", str(tmp_path / "paper.png"))
+    assert out.exit_code == 0, out.output
+    assert not unreadable(out.output.strip())
+
+
+def tone(path, rate=8000, channels=1, seconds=0.5):
+    """A loud tone that swells, as a wav file."""
+    n = int(rate * seconds)
+    wave = torch.linspace(0, 0.8, n) * torch.sin(torch.arange(n) * (440 * 2 * torch.pi / rate))
+    soundfile.write(path, wave[:, None].expand(-1, channels).numpy(), rate)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (44100, 2)])
+def test_speak_writes_a_film_with_its_sound(tmp_path, rate, channels):
+    tone(tmp_path / "tone.wav", rate, channels)
+    out = run("speak", str(tmp_path / "tone.wav"), "--steps", "1", "--out", str(tmp_path / "film.mp4"))
+    assert out.exit_code == 0, out.output
+    assert ("resampled to 8,000" in out.output) == (rate != 8000) and "heard a " in out.output
+    assert (tmp_path / "film.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_files_that_do_not_fit_get_a_sentence(tmp_path):
+    Image.new("L", (60, 60), 255).save(tmp_path / "empty.png")
+    (tmp_path / "broken.wav").write_bytes(b"RIFF....WAVE")
+    soundfile.write(tmp_path / "silent.wav", torch.zeros(4000).numpy(), 8000)
+    tone(tmp_path / "long.wav", seconds=9)
+    for arguments, said in (
+        (("caption", "empty.png"), "nothing stands out"),
+        (("caption", "broken.wav"), "is no picture of ink"),
+        (("caption", "nowhere.png"), "nowhere.png"),
+        (("speak", "broken.wav"), "broken.wav"),
+        (("speak", "silent.wav"), "silent"),
+        (("speak", "long.wav"), "at most 5 s"),
+        (("speak", "nowhere.wav"), "nowhere.wav"),
+    ):
+        out = run(arguments[0], str(tmp_path / arguments[1]))
+        assert out.exit_code == 2 and out.output.startswith("error: ") and said in out.output, (arguments, out.output)
+    assert not (tmp_path / "writing.mp4").exists()
 
 
 @pytest.mark.parametrize(

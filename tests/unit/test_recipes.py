@@ -9,9 +9,14 @@ import torch
 
 import vqdiff_edu
 from vqdiff_edu import recipes
+from vqdiff_edu.audio import speech
+from vqdiff_edu.caption import caption
 from vqdiff_edu.data import Digits, digits, to_float
 from vqdiff_edu.recipes import SHIPPED, generate, load_pretrained, make_ddpm, measure_vqvae
-from vqdiff_edu.weights import available, load_card
+from vqdiff_edu.scenes import draw_scenes, facts_right
+from vqdiff_edu.video import speak
+from vqdiff_edu.weights import available, load_card, weights_path
+from vqdiff_edu.writing import energy_curve, ink_curve, timing_error
 
 
 def test_the_package_hands_out_load_pretrained():
@@ -26,7 +31,7 @@ def test_every_recipe_has_shipped_weights():
 def test_a_shipped_model_is_in_eval_mode_with_its_card(name):
     model = load_pretrained(name)
     assert not any(m.training for m in model.modules())
-    assert model.card["data"]["source"] == "mnist" and model.card["profile"] == "laptop"
+    assert set(model.card["data"]["source"].split(", ")) <= {"mnist", "fsdd"} and model.card["profile"] == "laptop"
     assert sum(p.numel() for p in model.parameters()) == model.card["parameters"]
 
 
@@ -36,6 +41,17 @@ def test_the_card_holds_the_recipe_of_the_code(name, monkeypatch):
     recipe = SHIPPED[name].recipe()
     assert load_card(name)["fingerprint"] == recipe.fingerprint()
     assert {**dataclasses.asdict(recipe), "betas": list(recipe.betas)} == load_card(name)["recipe"]
+
+
+@pytest.mark.parametrize("name", sorted(name for name in SHIPPED if SHIPPED[name].parents))
+def test_a_child_is_built_on_the_parents_that_are_shipped(name):
+    assert load_card(name)["parents"] == {parent: load_card(parent)["sha256"] for parent in SHIPPED[name].parents}
+
+
+def test_the_weights_of_the_capstones_are_small():
+    sizes = {name: weights_path(name).stat().st_size for name in SHIPPED}
+    assert sum(size for name, size in sizes.items() if SHIPPED[name].part == 5) <= 8 * 2**20
+    assert sum(sizes.values()) <= 24 * 2**20
 
 
 def real_test_digits():
@@ -70,6 +86,40 @@ def test_the_ddpm_draws_what_is_asked():
     assert model.card["metrics"]["guided"]["label_accuracy"]["mean"] >= 0.99
 
 
+def test_the_latent_model_draws_what_is_asked():
+    model = load_pretrained("mnist-latent")
+    labels = torch.arange(40) % 10
+    images = generate(model, labels, generator=torch.Generator().manual_seed(0))
+    assert images.shape == (40, 1, 28, 28) and images.abs().max() <= 1
+    assert (load_pretrained("digit-classifier")(images).argmax(1) == labels).sum() >= 36
+
+
+def test_the_cards_of_the_capstones_hold_what_the_book_promises():
+    spoken, told, films = (load_card(name)["metrics"] for name in ("spoken-digits", "scene-captioner", "writing-video"))
+    assert spoken["test_accuracy"] >= 0.99 and spoken["recordings"] == 300
+    assert told["seen"]["all"]["share"] >= 0.92 and told["seen"]["digit"]["share"] >= 0.975
+    assert told["held_out"]["all"]["share"] >= 0.85
+    for row in films["replicates"]:
+        assert row["model"]["last_frame"] >= 0.92
+        assert row["model"]["timing"] <= min(0.05, row["model"]["shuffled"] / 3, row["model"]["constant"])
+
+
+def test_the_captioner_tells_most_scenes_rightly():
+    model, scenes = load_pretrained("scene-captioner"), draw_scenes(40, real_test_digits(), torch.Generator().manual_seed(1))
+    assert facts_right(scenes.scenes, caption(model, to_float(scenes.images), model.vqvae))["all"] >= 0.8
+
+
+def test_the_film_of_a_recording_ends_in_its_digit_and_is_in_time():
+    test = speech("test")
+    if test.source != "fsdd":
+        pytest.skip("the model has heard real voices only, which are not here")
+    some = test.subset(torch.arange(0, 300, 50))
+    video = speak(load_pretrained("writing-video"), some.samples, some.lengths, generator=torch.Generator().manual_seed(0))
+    assert video.shape == (6, 16, 1, 28, 28) and video.abs().max() <= 1
+    assert (load_pretrained("digit-classifier")(video[:, -1]).argmax(1) == some.labels).sum() >= 5
+    assert timing_error(ink_curve(video), energy_curve(some.samples, some.lengths)).mean() <= 0.07
+
+
 def test_a_seed_is_a_picture_and_defaults_come_from_the_card(monkeypatch):
     model, seen = load_pretrained("mnist-ddpm"), {}
     monkeypatch.setattr(recipes, "sample_ddim", lambda *args, **kwargs: seen.update(kwargs) or torch.zeros(args[2]))
@@ -80,10 +130,11 @@ def test_a_seed_is_a_picture_and_defaults_come_from_the_card(monkeypatch):
     assert torch.equal(draw(), draw())
 
 
-def test_a_smoke_training_leaves_the_package_alone(tmp_path):
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_a_smoke_training_leaves_the_package_alone(name, tmp_path):
     before = {name: load_card(name)["sha256"] for name in available()}
-    model = recipes.train("mnist-vqvae", tmp_path)
-    assert model.card["profile"] == "smoke" and (tmp_path / "mnist-vqvae.safetensors").exists()
+    model = recipes.train(name, tmp_path)
+    assert model.card["profile"] == "smoke" and (tmp_path / f"{name}.safetensors").exists()
     assert before == {name: load_card(name)["sha256"] for name in available()}
 
 

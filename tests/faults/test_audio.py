@@ -1,0 +1,220 @@
+"""Bad sounds, bad archives, bad folders: each error names the thing and what to do."""
+
+import errno
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from tests.unit.test_audio import archive, mirror, recordings, wav  # noqa: F401  (mirror is a fixture)
+from vqdiff_edu import audio
+from vqdiff_edu.audio import SpeechClassifier, classify, mel_filters, power, read_wav, spectrogram, speech, stft
+
+TONE = 0.5 * np.sin(np.arange(8000))
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="path must name a wav file.*nowhere.wav"):
+        read_wav(tmp_path / "nowhere.wav")
+    with pytest.raises(FileNotFoundError, match="path"):
+        read_wav(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read as sound"),
+        (b"RIFF\x24\x08\x00\x00WAVEfmt nothing", "cannot be read as sound"),
+        (wav(TONE)[:30], "cannot be read as sound|no samples"),
+        (b"ID3 this is no wav" * 50, "cannot be read as sound"),
+        (wav(np.zeros(0)), "holds no samples"),
+        (wav(np.zeros(4000)), "is silent"),
+        (wav(TONE[:200]), "lasts 25 ms.*at least 32 ms"),
+        (wav(np.tile(TONE, 6)), r"lasts 6\.0 s; at most 5 s"),
+        (wav(np.array([0.1, np.nan] * 500), subtype="FLOAT"), "500 samples that are not finite"),
+        (wav(np.full(4000, np.inf), subtype="FLOAT"), "4000 samples that are not finite"),
+    ],
+)
+def test_read_wav_refuses(tmp_path, content, message):
+    path = tmp_path / "bad.wav"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"path: .*bad.wav.*({message})"):
+        read_wav(path)
+
+
+def test_a_truncated_recording_is_refused_or_short(tmp_path):
+    path = tmp_path / "cut.wav"
+    path.write_bytes(wav(TONE)[:5000])
+    try:
+        assert 256 <= len(read_wav(path)) < 2600
+    except ValueError as problem:
+        assert "cut.wav" in str(problem)
+
+
+EVIL = [
+    "../evil.wav",
+    "a/../../evil.wav",
+    "/etc/0_ann_0.wav",
+    "..\\..\\0_ann_0.wav",
+    "C:\\0_ann_0.wav",
+    "x/recordings/../../../0_ann_1.wav",
+]
+
+
+@pytest.mark.parametrize("path", EVIL)
+def test_an_archive_that_leads_out_of_its_folder_is_refused(mirror, tmp_path, path):  # noqa: F811
+    file = io.BytesIO(archive(recordings()))
+    with zipfile.ZipFile(file, "a") as opened:
+        opened.writestr(zipfile.ZipInfo(path), b"evil")
+    with pytest.raises(ValueError, match="archive holds the path .* which leads out of its folder"):
+        audio.unpack(file.getvalue())
+    mirror.write_bytes(file.getvalue())
+    before = sorted(str(p) for p in tmp_path.rglob("*"))
+    with pytest.raises(audio.DownloadError, match="leads out of its folder"):
+        speech("test", source="real")
+    after = sorted(str(p) for p in tmp_path.rglob("*") if "FSDD" not in str(p))
+    assert after == before and not list((tmp_path / "cache" / "FSDD").glob("*.wav"))
+    assert not (tmp_path / "cache" / "FSDD" / "recordings").exists()
+
+
+def test_an_archive_with_a_link_is_refused():
+    file = io.BytesIO(archive(recordings()))
+    with zipfile.ZipFile(file, "a") as opened:
+        link = zipfile.ZipInfo("x/recordings/0_ann_9.wav")
+        link.external_attr = 0o120777 << 16
+        opened.writestr(link, "/etc/passwd")
+    with pytest.raises(ValueError, match="archive holds a link"):
+        audio.unpack(file.getvalue())
+
+
+def test_an_archive_that_explodes_is_refused_unread():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("x/recordings/0_ann_0.wav", bytes(120_000_000))
+    assert len(file.getvalue()) < 200_000
+    with pytest.raises(ValueError, match="would unpack to 120 MB"):
+        audio.unpack(file.getvalue())
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", archive(recordings())[:-60], archive(recordings())[200:]])
+def test_a_damaged_archive_is_refused(content):
+    with pytest.raises(ValueError, match="archive is damaged"):
+        audio.unpack(content)
+
+
+def test_a_flipped_byte_is_noticed(mirror):  # noqa: F811
+    content = bytearray(mirror.read_bytes())
+    content[300] ^= 1
+    mirror.write_bytes(content)
+    with pytest.raises(audio.DownloadError, match="damaged|another content"):
+        speech("test", source="real")
+
+
+@pytest.mark.parametrize("harm", ["missing", "altered", "added"])
+def test_damaged_folders_are_named_and_never_replaced_by_the_standin(mirror, tmp_path, harm):  # noqa: F811
+    speech("test")
+    folder = tmp_path / "cache" / "FSDD" / "recordings"
+    path = folder / "0_ann_0.wav"
+    if harm == "missing":
+        path.unlink()
+    elif harm == "altered":
+        path.write_bytes(path.read_bytes()[:-2] + b"ab")
+    else:
+        (folder / "9_eve_1.wav").write_bytes(path.read_bytes())
+    with pytest.raises(ValueError, match="recordings is damaged.*Delete the folder"):
+        speech("test")
+
+
+def test_a_full_disk_names_the_folder_and_the_remedy(mirror, tmp_path, monkeypatch):  # noqa: F811
+    def full(self, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="cannot write the recordings into .*cache.*No space left.*VQDIFF_DATA"):
+        speech("test")
+    assert not (tmp_path / "cache" / "FSDD" / "recordings").exists() and not list((tmp_path / "cache" / "FSDD").glob(".download-*"))
+
+
+def test_a_read_only_folder_names_the_remedy_and_is_enough_if_complete(mirror, monkeypatch):  # noqa: F811
+    real = Path.mkdir
+
+    def refuse(self, *arguments, **keywords):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(OSError, match="cannot write the recordings into .*Permission denied.*VQDIFF_DATA"):
+        speech("test", source="real")
+    monkeypatch.setattr(Path, "mkdir", real)
+    assert len(speech("test")) == 4
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(audio, "FileLock", lambda *a, **k: pytest.fail("locked a folder that needs no writing"))
+    assert len(speech("test")) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("valid",), "split must be 'train' or 'test', got 'valid'"),
+        (("test", "fake"), "source must be .* got 'fake'"),
+        (("test", "stand-in", "eve"), "held_out must be None or one of line 1, .*; got 'eve'"),
+    ],
+)
+def test_speech_refuses_unknown_names(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        speech(*arguments)
+
+
+def test_a_missing_data_folder_is_an_error_that_names_the_variable(monkeypatch, tmp_path):
+    monkeypatch.setenv("VQDIFF_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="VQDIFF_DATA.*nowhere.*not a folder"):
+        speech("test")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: stft(torch.zeros(79)), ValueError, r"samples must hold at least one hop, 80 samples.*got shape \[79\]"),
+        (lambda: stft(torch.zeros(0)), ValueError, "samples"),
+        (lambda: stft(torch.zeros(8000, dtype=torch.int16)), TypeError, "samples must be floating point.*int16"),
+        (lambda: power(torch.zeros(8000), 100, 200), ValueError, "hop <= window, got window=100 and hop=200"),
+        (lambda: power(torch.zeros(8000), 100, 0), ValueError, "hop=0"),
+        (lambda: mel_filters(100), ValueError, "num_mels=100 is too many for 129 bins"),
+        (lambda: mel_filters(0), ValueError, "num_mels must be at least 1"),
+        (lambda: mel_filters(40, high=5000.0), ValueError, "high=5000"),
+        (lambda: mel_filters(40, low=3000.0, high=2000.0), ValueError, "low=3000"),
+        (lambda: spectrogram(torch.zeros(2, 0)), ValueError, "samples must be .* not empty"),
+        (lambda: spectrogram(torch.zeros(8000)), ValueError, r"samples must be \[batch, sample\]"),
+        (lambda: spectrogram(torch.full((1, 100), float("nan"))), ValueError, "samples must be finite; 100 are"),
+        (lambda: spectrogram(torch.zeros(2, 100), torch.tensor([5])), ValueError, "lengths must be 2 whole numbers in 1 … 100"),
+        (lambda: spectrogram(torch.zeros(1, 100), torch.tensor([101])), ValueError, "lengths must be"),
+        (lambda: classify(SpeechClassifier(), torch.zeros(1, 100), torch.tensor([0])), ValueError, "lengths must be"),
+        (lambda: classify(SpeechClassifier(), torch.zeros(1, 100, dtype=torch.int64)), TypeError, "samples must be floating point"),
+    ],
+)
+def test_functions_refuse_by_name(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_silence_and_a_single_sample_are_answered_without_nan():
+    model = SpeechClassifier().eval()
+    x = torch.zeros(2, 40_000)
+    x[1, 20_000] = 1.0
+    assert classify(model, x).isfinite().all()
+    assert torch.equal(spectrogram(x[:1]), torch.full((1, 40, 100), (-80 + 55) / 15))
+
+
+def test_reading_leaves_no_file_open(tmp_path):
+    if not os.path.isdir("/proc/self/fd"):
+        pytest.skip("no /proc here")
+    soundfile.write(tmp_path / "a.wav", TONE, 8000)
+    read_wav(tmp_path / "a.wav")
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        read_wav(tmp_path / "a.wav")
+    assert len(os.listdir("/proc/self/fd")) == before

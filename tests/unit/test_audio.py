@@ -1,0 +1,362 @@
+"""The audio module: what a frame's power is, where recordings come from, and what the network is shown."""
+
+import io
+import threading
+import time
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from scipy import signal
+
+from vqdiff_edu import audio, data
+from vqdiff_edu.audio import RATE, SpeechClassifier, SpeechTask, classify, excerpt, log_mel, mel_filters, power, read_wav, speech, stft
+from vqdiff_edu.data import Batches, dtmf
+
+
+def wav(samples, rate=RATE, subtype="PCM_16"):
+    """The bytes of a wav file."""
+    file = io.BytesIO()
+    soundfile.write(file, np.asarray(samples), rate, subtype=subtype, format="WAV")
+    return file.getvalue()
+
+
+def recordings(takes=(0, 7), speakers=("ann", "bob"), digits=(0, 3)):
+    """A tiny data set: each recording is a tone whose pitch is its digit."""
+    generator = torch.Generator().manual_seed(0)
+    return {
+        f"{digit}_{speaker}_{take}.wav": wav(0.5 * dtmf(digit, seconds=0.1 + 0.3 * float(torch.rand((), generator=generator))))
+        for digit in digits
+        for speaker in speakers
+        for take in takes
+    }
+
+
+def archive(members, prefix="free-spoken-digit-dataset-1.0.10/recordings/"):
+    """A zip archive as GitHub makes it."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as opened:
+        for name, content in members.items():
+            opened.writestr(name if "/" in name else prefix + name, content)
+    return file.getvalue()
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A mirror on disk that serves a tiny data set, with the digest to match; no network is used."""
+    path = tmp_path / "archive.zip"
+    path.write_bytes(archive(recordings() | {"x/README.md": b"hello", "x/recordings/notes.txt": b"not a recording"}))
+    monkeypatch.setattr(audio, "MIRRORS", [path.as_uri()])
+    monkeypatch.setattr(audio, "CONTENT", audio.content_digest(recordings()))
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    monkeypatch.setenv("VQDIFF_DATA", str(cache))
+    monkeypatch.setattr(data, "SOURCES_USED", used := {})
+    monkeypatch.setattr(audio, "SOURCES_USED", used)
+    audio._unreachable_speech.cache_clear()
+    audio._parsed.cache_clear()
+    yield path
+    audio._unreachable_speech.cache_clear()
+    audio._parsed.cache_clear()
+
+
+@pytest.fixture
+def noise():
+    return torch.randn(3, 4000, generator=torch.Generator().manual_seed(43))
+
+
+def test_stft_is_torchs_and_scipys(noise):
+    padded = torch.nn.functional.pad(noise, (88, 88))
+    ours = stft(noise)
+    assert ours.shape == (3, 129, 50) and ours.dtype == torch.complex64
+    theirs = torch.stft(padded, 256, 80, window=torch.hann_window(256), center=False, return_complex=True)
+    assert torch.allclose(ours, theirs, atol=1e-4)
+    window = signal.get_window("hann", 256)  # periodic
+    _, _, scipys = signal.stft(padded.double().numpy(), window=window, nperseg=256, noverlap=176, boundary=None, padded=False)
+    assert np.allclose(ours.numpy(), scipys * window.sum(), atol=1e-3)
+
+
+def test_power_is_scipys_spectrogram(noise):
+    padded = torch.nn.functional.pad(noise, (88, 88)).double().numpy()
+    density = signal.spectrogram(padded, fs=1.0, window="hann", nperseg=256, noverlap=176, detrend=False, scaling="density")[2]
+    assert np.allclose(power(noise).numpy(), density / 256, atol=1e-7)
+
+
+@pytest.mark.parametrize(("window", "hop"), [(4, 4), (5, 2), (256, 80), (255, 80), (64, 64)])
+def test_power_of_a_frame_is_its_mean_square_under_the_window(noise, window, hop):
+    x, w = noise.double(), audio.hann(window).double()
+    margin = (window - hop) // 2
+    frames = torch.nn.functional.pad(x, (margin, window)).unfold(1, window, hop)[:, : 4000 // hop]
+    assert torch.allclose(power(x, window, hop).sum(1), ((frames * w) ** 2).sum(2) / (w**2).sum(), atol=1e-9)
+
+
+def test_power_by_hand():
+    assert torch.allclose(power(torch.tensor([1.0, 0, -1, 0]), 4, 4).flatten(), torch.tensor([1, 2, 1]) / 6)
+
+
+def test_a_tone_has_its_power_in_its_bin():
+    tone = torch.sin(2 * torch.pi * 1000 * torch.arange(RATE) / RATE)  # 32 bins
+    bins = power(tone)[:, 50]
+    assert bins.argmax() == 32 and bins[31:34].sum() == pytest.approx(0.5, abs=1e-3)
+
+
+def test_one_frame_a_whole_hop():
+    assert [stft(torch.zeros(n)).shape[-1] for n in (80, 159, 160, 8000)] == [1, 1, 2, 100]
+
+
+def test_mel_filters_are_triangles_drawn_by_another_hand():
+    htk = lambda mel: 700 * (np.exp(mel / 1127.01048) - 1)  # noqa: E731  (1127 ln for 2595 log10)
+    corners = htk(np.linspace(0, 1127.01048 * np.log(1 + 4000 / 700), 42))
+    frequencies = np.fft.rfftfreq(256, 1 / 8000)
+    expected = np.stack([np.interp(frequencies, corners[b : b + 3], [0, 1, 0]) for b in range(40)])
+    assert np.allclose(mel_filters().numpy(), expected, atol=1e-5)
+
+
+def test_mel_filters_are_torchaudios():
+    torchaudio = pytest.importorskip("torchaudio")
+    theirs = torchaudio.functional.melscale_fbanks(129, 0.0, 4000.0, 40, 8000, norm=None, mel_scale="htk")
+    assert torch.allclose(mel_filters(), theirs.T, atol=1e-4)
+
+
+def test_mel_filters_are_librosas():
+    librosa = pytest.importorskip("librosa")
+    theirs = librosa.filters.mel(sr=8000, n_fft=256, n_mels=40, htk=True, norm=None)
+    assert np.allclose(mel_filters().numpy(), theirs, atol=1e-4)
+
+
+def test_log_mel_is_scipys_spectrogram_under_numpys_triangles():
+    x = torch.randn(8000, generator=torch.Generator().manual_seed(0)) / 10
+    padded = np.pad(x.double().numpy(), (88, 88))
+    density = signal.spectrogram(padded, fs=1.0, window="hann", nperseg=256, noverlap=176, detrend=False, scaling="density")[2]
+    corners = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 4000 / 700), 42) / 2595) - 1)
+    triangles = np.stack([np.interp(np.fft.rfftfreq(256, 1 / 8000), corners[b : b + 3], [0, 1, 0]) for b in range(40)])
+    expected = 10 * np.log10(triangles @ density / 256)
+    assert np.abs(log_mel(x).numpy() - expected).max() < 1e-3
+    assert np.abs(log_mel(x.double()).numpy() - expected).max() < 1e-4
+
+
+def test_log_mel_is_librosas():
+    librosa = pytest.importorskip("librosa")
+    x = torch.randn(8000, generator=torch.Generator().manual_seed(0)) / 10
+    settings = {"sr": 8000, "n_fft": 256, "hop_length": 80, "center": False, "n_mels": 40, "htk": True, "norm": None}
+    theirs = librosa.feature.melspectrogram(y=np.pad(x.numpy(), (88, 88)), **settings)  # not normalised; both sides of the spectrum in one
+    theirs = librosa.power_to_db(2 * theirs / (256 * audio.hann().square().sum().item()), ref=1.0, amin=1e-8, top_db=None)
+    assert np.abs(log_mel(x).numpy() - theirs).max() < 1e-3
+
+
+def test_mel_scale():
+    assert audio.hz_to_mel(torch.tensor(1000.0)) == pytest.approx(1000, abs=0.1)
+    assert audio.hz_to_mel(torch.tensor(0.0)) == 0
+
+
+def test_log_mel_has_its_floor_and_its_gain():
+    assert torch.equal(log_mel(torch.zeros(2, 8000)), torch.full((2, 40, 100), -80.0))
+    loud = torch.randn(1, 8000, generator=torch.Generator().manual_seed(0)) / 10
+    assert torch.allclose(log_mel(10 * loud), log_mel(loud) + 20, atol=1e-3)
+    assert torch.equal(log_mel(loud), log_mel(-loud))
+    assert log_mel(loud[0]).shape == (40, 100)
+
+
+def test_read_wav_gives_back_what_was_written(tmp_path):
+    x = 0.5 * dtmf(4, seconds=0.3)
+    (tmp_path / "four.wav").write_bytes(wav(x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.allclose(read_wav(tmp_path / "four.wav"), x, atol=1e-4)
+        assert torch.equal(read_wav(str(tmp_path / "four.wav")), read_wav(tmp_path / "four.wav"))
+
+
+def test_read_wav_averages_channels_and_resamples(tmp_path):
+    mono = dtmf(5, seconds=0.5, rate=44_100).numpy()
+    (tmp_path / "stereo.wav").write_bytes(wav(np.stack([mono, 0.5 * mono], 1), 44_100))
+    with pytest.warns(UserWarning, match="stereo.wav has 44,100 samples a second: resampled to 8,000"):
+        x = read_wav(tmp_path / "stereo.wav")
+    assert x.dtype == torch.float32 and len(x) == 4000
+    assert (x - 0.75 * dtmf(5, seconds=0.5))[100:-100].abs().max() < 0.01
+
+
+def test_resampling_does_not_fold_high_tones_back(tmp_path):
+    high = 0.5 * np.sin(2 * np.pi * 7000 * np.arange(24_000) / 48_000) + 0.01 * np.sin(2 * np.pi * 500 * np.arange(24_000) / 48_000)
+    (tmp_path / "high.wav").write_bytes(wav(high, 48_000))
+    with pytest.warns(UserWarning):
+        assert read_wav(tmp_path / "high.wav")[100:-100].abs().max() < 0.02
+
+
+def test_read_wav_scales_down_what_exceeds_full_scale(tmp_path):
+    (tmp_path / "loud.wav").write_bytes(wav(3 * dtmf(1).numpy(), subtype="FLOAT"))
+    with pytest.warns(UserWarning, match="above full scale"):
+        assert read_wav(tmp_path / "loud.wav").abs().max() == 1
+
+
+def test_speech_is_downloaded_verified_and_found_again(mirror, tmp_path, monkeypatch):
+    train, test = speech("train"), speech("test")
+    assert (len(train), len(test), train.source) == (4, 4, "fsdd")
+    assert set(test.takes.tolist()) == {0} and set(train.takes.tolist()) == {7}
+    assert train.sha256 == audio.CONTENT and audio.SOURCES_USED == {"speech, train, auto": "fsdd", "speech, test, auto": "fsdd"}
+    folder = tmp_path / "cache" / "FSDD"
+    assert sorted(p.name for p in (folder / "recordings").iterdir()) == sorted(recordings()), "nothing but recordings is unpacked"
+    monkeypatch.setattr(audio, "_fetch_recordings", lambda *a: pytest.fail("the network was asked although the files are there"))
+    again = speech("train", source="real")
+    assert torch.equal(again.samples, train.samples) and again.speakers == train.speakers
+    row = train.speakers.index("bob")
+    whole = soundfile.read(io.BytesIO(recordings()[f"{train.labels[row]}_bob_7.wav"]), dtype="float32")[0]
+    assert (
+        torch.equal(train.samples[row, : train.lengths[row]], torch.from_numpy(whole))
+        and not train.samples[row, train.lengths[row] :].any()
+    )
+
+
+def test_one_speaker_held_out(mirror):
+    train, test = speech("train", held_out="bob"), speech("test", held_out="bob")
+    assert set(train.speakers) == {"ann"} and set(test.speakers) == {"bob"} and len(train) == len(test) == 4
+
+
+def test_a_damaged_mirror_is_passed_over(mirror, tmp_path, monkeypatch):
+    bad = {"cut": mirror.read_bytes()[:-300], "html": b"<html>log in first</html>", "other": archive(recordings(digits=(1, 2)))}
+    for name, content in bad.items():
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(audio, "MIRRORS", [*((tmp_path / name).as_uri() for name in bad), "file:///no/such/mirror", *audio.MIRRORS])
+    assert len(speech("test")) == 4
+
+
+def test_without_network_the_standin_comes_with_one_notice(mirror, monkeypatch):
+    monkeypatch.setattr(audio, "MIRRORS", ["file:///no/such/mirror/"])
+    asked = []
+    monkeypatch.setattr(audio, "_fetch_recordings", lambda *a, real=audio._fetch_recordings: asked.append(a) or real(*a))
+    with pytest.warns(UserWarning, match="STAND-IN"):
+        assert speech("test").source == "stand-in"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert speech("test").source == "stand-in"
+    assert len(asked) == 1, "an offline process waits for the network once"
+    assert audio.SOURCES_USED == {"speech, test, auto": "stand-in"}
+    with pytest.raises(data.DownloadError, match="no/such/mirror"):
+        speech("test", source="real")
+
+
+def test_the_folder_appears_whole_or_not_at_all(mirror, tmp_path, monkeypatch):
+    seen = []
+
+    def stop(half, target):
+        seen.append(audio.content_digest({p.name: p.read_bytes() for p in half.iterdir()}))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(audio.os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        audio.download_speech(tmp_path / "cache")
+    assert seen == [audio.CONTENT] and not (tmp_path / "cache" / "FSDD" / "recordings").exists()
+    monkeypatch.undo()
+    assert not list((tmp_path / "cache" / "FSDD").glob(".download-*"))
+
+
+def test_two_at_once_download_once(mirror, tmp_path, monkeypatch):
+    asked = []
+
+    def slow(*arguments, real=audio._fetch_recordings):
+        asked.append(arguments)
+        time.sleep(0.05)
+        return real(*arguments)
+
+    monkeypatch.setattr(audio, "_fetch_recordings", slow)
+    threads = [threading.Thread(target=audio.download_speech, args=(tmp_path / "cache",)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(asked) == 1
+
+
+def test_standin_is_deterministic_balanced_and_not_trivial():
+    train, test = speech("train", "stand-in"), speech("test", "stand-in")
+    assert (len(train), len(test)) == (600, 300) and test.labels.bincount().tolist() == [30] * 10 and len(set(test.speakers)) == 6
+    assert torch.equal(audio._standin_speech.__wrapped__().samples, audio._standin_speech().samples)
+    assert train.samples.abs().max() <= 1 and train.samples.isfinite().all()
+    loud = train.samples.square().sum(1) / train.lengths
+    assert loud.max() / loud.min() > 100 and train.lengths.max() > 1.5 * train.lengths.min()
+    assert len(speech("test", "stand-in", held_out="line 3")) == 150
+
+
+def test_subset_takes_masks_and_rows():
+    test = speech("test", "stand-in")
+    some, rows = test.subset(test.labels == 7), test.subset(torch.tensor([5, 2]))
+    assert len(some) == 30 and set(some.labels.tolist()) == {7} and len(some.speakers) == 30
+    assert torch.equal(rows.samples, test.samples[[5, 2]]) and rows.speakers == [test.speakers[5], test.speakers[2]]
+
+
+def test_excerpt_cuts_pads_and_plays_faster():
+    x = torch.arange(1.0, 11)[None]
+    length = torch.tensor([8])
+    assert excerpt(x, length, torch.tensor([2.0]), size=3).tolist() == [[3, 4, 5]]
+    assert excerpt(x, length, torch.tensor([-2.0]), size=4).tolist() == [[0, 0, 1, 2]]
+    assert excerpt(x, length, torch.tensor([6.0]), size=4).tolist() == [[7, 8, 0, 0]], "what lies after the length is silence"
+    assert excerpt(x, length, torch.tensor([0.0]), torch.tensor([2.0]), size=4).tolist() == [[1, 3, 5, 7]]
+    assert excerpt(x, length, torch.tensor([0.5]), size=2).tolist() == [[1.5, 2.5]]
+
+
+def test_the_loudest_second_of_a_long_recording_is_taken():
+    x = torch.zeros(2, 20_000)
+    x[0, 12_000:13_000] = 1.0
+    start = audio.loudest_second(x, torch.tensor([20_000, 5000]))
+    assert start[0] <= 12_000 and start[0] + RATE >= 13_000 and start[1] == -1500
+    picture = audio.spectrogram(x[:1], torch.tensor([20_000]))
+    assert picture.max() > 0
+
+
+def test_spectrogram_does_not_hear_loudness_or_what_comes_after():
+    x = torch.zeros(1, 9000)
+    x[0, :4000] = torch.randn(4000, generator=torch.Generator().manual_seed(0)) / 10
+    quiet, longer = 0.01 * x, torch.cat([x, torch.ones(1, 3000)], 1)
+    at = torch.tensor([4000])
+    assert torch.allclose(audio.spectrogram(x, at), audio.spectrogram(quiet, at), atol=1e-3)
+    assert torch.equal(audio.spectrogram(x, at), audio.spectrogram(longer, at))
+    assert audio.spectrogram(x, at).shape == (1, 40, 100)
+
+
+def test_classifier_is_small_and_takes_anything():
+    model = SpeechClassifier().eval()
+    assert sum(p.numel() for p in model.parameters()) <= 300_000
+    x = torch.zeros(3, 12_000)
+    x[1] = torch.randn(12_000, generator=torch.Generator().manual_seed(0))
+    x[2, 0] = 1
+    logits = classify(model, x, torch.tensor([12_000, 11_000, 1]))
+    assert logits.shape == (3, 10) and logits.isfinite().all()
+    assert torch.allclose(classify(model, x[1:2]), classify(model, x, torch.tensor([1, 12_000, 1]))[1:2], atol=1e-5)
+    assert model.features(audio.spectrogram(x)).shape == (3, 128)
+
+
+def test_mask_hides_stripes_with_the_mean():
+    x = torch.randn(50, 40, 100, generator=torch.Generator().manual_seed(0))
+    hidden = audio.mask(x, torch.Generator().manual_seed(1))
+    for before, after in zip(x, hidden):
+        changed = before != after
+        assert torch.allclose(after[changed], before.mean(), atol=1e-5)
+        rows, columns = changed.all(1).sum(), changed.all(0).sum()
+        assert rows <= 8 and columns <= 20
+        assert changed.sum() == rows * 100 + columns * 40 - rows * columns, "one stripe each way and nothing else"
+
+
+def test_augmentation_follows_its_generator_and_can_be_off():
+    test = speech("test", "stand-in")
+    batch = next(Batches(test.tensors, 8, seed=1))
+    task, plain = SpeechTask(SpeechClassifier()), SpeechTask(SpeechClassifier(), augment=False)
+    before = torch.get_rng_state()
+    a, b, c = (task.inputs(batch, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert torch.equal(a, b) and not torch.equal(a, c) and a.shape == (8, 40, 100)
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(plain.inputs(batch, torch.Generator()), audio.spectrogram(batch["samples"], batch["length"]))
+    loss, logs = task.loss(batch, torch.Generator().manual_seed(0))
+    loss.backward()
+    assert loss.isfinite() and 0 <= logs["accuracy"] <= 1 and all(p.grad is not None for p in task.model.parameters())
+
+
+def test_a_classifier_learns_the_standin(tmp_path):
+    from vqdiff_edu.training import Recipe
+
+    recipe = Recipe("test", 30, 32, lr=3e-3, warmup=3, ema_decay=None)
+    run = audio.train_speech(tmp_path, recipe, augment=False, source="stand-in")
+    test = speech("test", "stand-in").subset(torch.arange(0, 300, 5))
+    result = audio.measure_speech(run.model, test)
+    assert result["test_accuracy"] > 0.3 and result["recordings"] == 60 and result["source"] == "stand-in"
