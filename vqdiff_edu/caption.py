@@ -159,7 +159,7 @@ class Captioner(nn.Module):
         """Logits for the word after each of `tokens`."""
         return self.decoder(tokens, self.encode_scene(x))
 
-# %% ../nbs/5_crossmodal/41_image_to_caption.ipynb #80d74266
+# %% ../nbs/5_crossmodal/41_image_to_caption.ipynb #18bd8dfc
 def look(model: Captioner, images: Float[Tensor, "batch 1 56 56"], vqvae: VQVAE | None = None) -> Tensor:
     """What `model` is shown of pictures in [-1, 1]: their codes, by a frozen VQ-VAE, or the pictures themselves. ValueError if it needs a vqvae and has none."""
     if model.source == "patches":
@@ -172,17 +172,9 @@ def look(model: Captioner, images: Float[Tensor, "batch 1 56 56"], vqvae: VQVAE 
         return vqvae.encode(images)
 
 
-def caption_loss(
-    logits: Float[Tensor, "batch num_tokens n"],
-    tokens: Int64[Tensor, "batch m"],
-    pad: int,
-    weight: Float[Tensor, " num_tokens"] | None = None,
-) -> Float[Tensor, ""]:
-    """Mean cross-entropy in nats a word, of logits made from tokens[:, :-1] against tokens[:, 1:], the word that follows each; padding does not count.
-
-    With `weight`, a weighted mean: each word counts as much as its entry says.
-    """
-    return F.cross_entropy(logits, tokens[:, 1:], ignore_index=pad, weight=weight)
+def caption_loss(logits: Float[Tensor, "batch num_tokens n"], tokens: Int64[Tensor, "batch m"], pad: int) -> Float[Tensor, ""]:
+    """Mean cross-entropy in nats a word, of logits made from tokens[:, :-1] against tokens[:, 1:], the word that follows each; padding does not count."""
+    return F.cross_entropy(logits, tokens[:, 1:], ignore_index=pad)
 
 # %% ../nbs/5_crossmodal/41_image_to_caption.ipynb #9b368376
 def unseen_triples(things: tuple[Thing, ...], words: Tokenizer) -> Bool[Tensor, "first second third"]:
@@ -203,7 +195,7 @@ def spare(
     out = table[before, last].movedim(-1, 1).scatter(1, tokens[:, None, 1:], False)
     return logits.masked_fill(out, -math.inf)
 
-# %% ../nbs/5_crossmodal/41_image_to_caption.ipynb #3bf4fd1e
+# %% ../nbs/5_crossmodal/41_image_to_caption.ipynb #077098c2
 def digit_named(words: Tokenizer) -> Int64[Tensor, " num_tokens"]:
     """For each word the digit that it names, and 10 for words that name none."""
     table = torch.full((words.num_tokens,), 10)
@@ -213,8 +205,9 @@ def digit_named(words: Tokenizer) -> Int64[Tensor, " num_tokens"]:
 
 
 def at_a_glance(model: Captioner, context: Float[Tensor, "batch 49 dim"]) -> Float[Tensor, "batch 10"]:
-    """Log-odds that each digit is somewhere in the scene, from the mean of what is there, marks of place taken off. Only training asks for it."""
-    return model.glance((context - model.encoder.positions).mean(1))
+    """Log-odds that each digit is somewhere in the scene: a soft maximum over the squares, marks of place taken off. Only training asks for it."""
+    claims = model.glance(context - model.encoder.positions)
+    return claims.logsumexp(1) - math.log(claims.shape[1])
 
 
 def glance_loss(
@@ -224,33 +217,25 @@ def glance_loss(
     there = torch.zeros(len(tokens), 11, device=logits.device).scatter(1, named[tokens], 1.0)[:, :10]
     return F.binary_cross_entropy_with_logits(logits, there)
 
-# %% ../nbs/5_crossmodal/41_image_to_caption.ipynb #a6726c19
+# %% ../nbs/5_crossmodal/41_image_to_caption.ipynb #57a22739
 class CaptionTask:
     """Teacher forcing, for `training.fit` with `scenes.SceneBatches`: each word from the scene and the true words before it. `vqvae` is frozen.
 
     `unseen` are the things that no training scene shows; a digit that would name one of them does not compete in the loss (see `spare`). `glance`
-    weighs the question which digits are there, `emphasis` the names of digits among the words.
+    weighs the question which digits are there.
     """
 
-    def __init__(
-        self,
-        model: Captioner,
-        vqvae: VQVAE | None = None,
-        unseen: tuple[Thing, ...] = HELD_OUT,
-        *,
-        glance: float = 2.0,
-        emphasis: float = 4.0,
-    ):
+    def __init__(self, model: Captioner, vqvae: VQVAE | None = None, unseen: tuple[Thing, ...] = HELD_OUT, glance: float = 2.0):
         if model.source == "codes" and vqvae is None:
             raise ValueError("vqvae is missing: this captioner reads codes; pass the VQ-VAE that makes them")
         words = Tokenizer()
         self.model, self.pad, self.glance, self.named = model, words.pad, glance, digit_named(words)
-        self.unseen, self.weight = unseen_triples(unseen, words), torch.where(self.named < 10, emphasis, 1.0)
+        self.unseen = unseen_triples(unseen, words)
         self.vqvae = None if vqvae is None else vqvae.eval().requires_grad_(False)
 
     def to(self, device: torch.device) -> None:
         """Move what the loss needs beside the model."""
-        self.unseen, self.named, self.weight = (x.to(device) for x in (self.unseen, self.named, self.weight))
+        self.unseen, self.named = self.unseen.to(device), self.named.to(device)
         if self.vqvae is not None:
             self.vqvae.to(device)
 
@@ -262,7 +247,7 @@ class CaptionTask:
         logits = self.model.decoder(tokens[:, :-1], context)
         counted = tokens[:, 1:] != self.pad
         guessed = ((logits.argmax(1) == tokens[:, 1:]) & counted).sum() / counted.sum()
-        loss = caption_loss(spare(logits, tokens, self.unseen), tokens, self.pad, self.weight)
+        loss = caption_loss(spare(logits, tokens, self.unseen), tokens, self.pad)
         return loss + self.glance * glance_loss(at_a_glance(self.model, context), tokens, self.named), {"words": guessed.detach()}
 
 # %% ../nbs/5_crossmodal/41_image_to_caption.ipynb #70d3e4c4
