@@ -114,7 +114,7 @@ def check_scene(model: nn.Module, x: Tensor) -> None:
     if not x.isfinite().all():
         raise ValueError(f"x must be finite; {int((~x.isfinite()).sum())} of its values are NaN or infinite")
 
-# %% ../nbs/5_crossmodal/41_image_to_caption.ipynb #2b965d45
+# %% ../nbs/5_crossmodal/41_image_to_caption.ipynb #bd139ad4
 class Captioner(nn.Module):
     """A scene's codes int64 [batch, 14, 14] (source="codes") or its picture float [batch, 1, 56, 56] (source="patches") to a caption, word by word.
 
@@ -129,7 +129,7 @@ class Captioner(nn.Module):
         codebook: Float[Tensor, "codes code_dim"] | None = None,
         width: int = 96,
         dim: int = 96,
-        depth: int = 2,
+        depth: int = 3,
         num_embeddings: int = 512,
         embedding_dim: int = 64,
     ):

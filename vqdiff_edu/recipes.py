@@ -124,7 +124,7 @@ def latent_recipe() -> Recipe:
 
 def captioner_recipe() -> Recipe:
     """`scene-captioner`: some twenty minutes on one core."""
-    steps = by_profile(smoke=4, laptop=5000, gpu=20_000)
+    steps = by_profile(smoke=4, laptop=8000, gpu=20_000)
     batch_size = by_profile(smoke=8, laptop=32, gpu=256)
     return Recipe("scene-captioner", steps, batch_size, lr=2e-3, weight_decay=0.01, warmup=steps // 20, channels_last=True)
 
