@@ -31,6 +31,7 @@ NBS, PACKAGE, LEDGER = ROOT / "nbs", ROOT / "vqdiff_edu", ROOT / "results" / "ex
 REPORTED = ("torch", "torchvision", "numpy", "matplotlib")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PROGRESS = re.compile(r"\d+%\|.*\|")  # what tqdm draws
+FIGURE_TEXT = re.compile(r"^#\|\s*(?:label|fig-cap|fig-alt):.*\n?", re.MULTILINE)
 ASK_SOURCES = """
 import json as _json, sys as _sys
 _imported = getattr(_sys.modules.get("vqdiff_edu.data"), "SOURCES_USED", {})
@@ -148,6 +149,11 @@ def sources_of(notebook) -> list[str]:
     return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def cells_hash(sources: list[str]) -> str:
+    """SHA-256 over code cells, without the lines that only name a figure or describe it."""
+    return hashlib.sha256("\n\0".join(FIGURE_TEXT.sub("", source) for source in sources).encode()).hexdigest()
+
+
 def modules_of(texts: list[str]) -> list[Path]:
     """The package's modules that these sources import, and those which they import in turn."""
     pattern = re.compile(r"(?:from|import)\s+(?:vqdiff_edu)?\.?([\w.]*)(?:\s+import\s+\(?([\w, ]+))?")
@@ -175,7 +181,7 @@ def record(path: Path, notebook, profile: str, sources: dict[str, str], seconds:
     """Write the run's provenance to results/executed.json, beside the other chapters'."""
     entry = {
         "code_sha256": code_hash(notebook),
-        "cells_sha256": hashlib.sha256("\n\0".join(sources_of(notebook)).encode()).hexdigest(),
+        "cells_sha256": cells_hash(sources_of(notebook)),
         "profile": profile,
         "data": sources,
         "seconds": round(seconds, 1),

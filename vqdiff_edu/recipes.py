@@ -6,11 +6,12 @@
 __all__ = ['SHIPPED', 'make_vqvae', 'make_ddpm', 'make_captioner', 'make_latent', 'make_video', 'VQVAETask', 'DiffusionTask',
            'vqvae_recipe', 'scene_vqvae_recipe', 'ddpm_recipe', 'latent_recipe', 'captioner_recipe', 'generate',
            'measure_codec', 'measure_vqvae', 'measure_scene_vqvae', 'measure_generator', 'measure_classifier',
-           'measure_captioner', 'measure_video', 'digit_batches', 'scene_batches', 'latent_batches', 'speech_batches',
-           'writing_batches', 'Shipped', 'shipped', 'load_pretrained', 'train', 'measure']
+           'measure_captioner', 'measure_video', 'digit_batches', 'scene_batches', 'captioned_batches',
+           'latent_batches', 'speech_batches', 'writing_batches', 'Shipped', 'shipped', 'load_pretrained', 'train',
+           'measure']
 
 # %% ../nbs/7_tools/73_recipes.ipynb #7d582384
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def make_vqvae(hidden: int = 64, num_embeddings: int = 512, embedding_dim: int =
     return VQVAE(1, hidden, VectorQuantizer(num_embeddings, embedding_dim), downsample=4, blocks=blocks)
 
 
-def make_ddpm(channels: tuple[int, ...] = (48, 96), blocks: int = 1, objective: str = "v", num_timesteps: int = 1000) -> UNet:
+def make_ddpm(channels: Sequence[int] = (48, 96), blocks: int = 1, objective: str = "v", num_timesteps: int = 1000) -> UNet:
     """The class-conditional U-Net for digits, on 14 × 14 × 4 folded pixels; its `.diffusion` says how it is trained and sampled."""
     model = UNet(1, tuple(channels), blocks)
     model.diffusion = GaussianDiffusion(NoiseSchedule.cosine(num_timesteps), objective)
@@ -123,8 +124,8 @@ def latent_recipe() -> Recipe:
 
 
 def captioner_recipe() -> Recipe:
-    """`scene-captioner`: some twenty minutes on one core."""
-    steps = by_profile(smoke=4, laptop=8000, gpu=20_000)
+    """`scene-captioner`: at most twenty minutes on two cores."""
+    steps = by_profile(smoke=4, laptop=5000, gpu=20_000)
     batch_size = by_profile(smoke=8, laptop=32, gpu=256)
     return Recipe("scene-captioner", steps, batch_size, lr=2e-3, weight_decay=0.01, warmup=steps // 20, channels_last=True)
 
@@ -228,6 +229,12 @@ def scene_batches(model: nn.Module, recipe: Recipe) -> tuple[Iterable, dict]:
     data = digits("train")
     return SceneBatches(data, recipe.batch_size, seed=recipe.seed), {"source": data.source, "sha256": data.sha256}
 
+
+def captioned_batches(model: nn.Module, recipe: Recipe) -> tuple[Iterable, dict]:
+    """The same, each scene described four times."""
+    data = digits("train")
+    return SceneBatches(data, recipe.batch_size, seed=recipe.seed, captions=4), {"source": data.source, "sha256": data.sha256}
+
 # %% ../nbs/7_tools/73_recipes.ipynb #5b721994
 def latent_batches(model: LatentUNet, recipe: Recipe) -> tuple[Iterable, dict]:
     """The latents of all training digits, computed once, in the coordinates that are fitted to the first 10,000 of them."""
@@ -315,7 +322,7 @@ SHIPPED |= {  # and the two that describe and film
         captioner_recipe,
         measure_captioner,
         lambda: by_profile(smoke={"width": 16}, laptop={}, gpu={"width": 192}),
-        batches=scene_batches,
+        batches=captioned_batches,
         parents=("scene-vqvae",),
     ),
     "writing-video": Shipped(

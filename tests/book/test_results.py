@@ -23,8 +23,8 @@ NAMES = sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
 
 
 def own_hash(nb: Notebook) -> str:
-    """SHA-256 of a notebook's own code cells, as scripts/execute.py computes it."""
-    return hashlib.sha256("\n\0".join(cell.source for cell in nb.code).encode()).hexdigest()
+    """The hash of a notebook's own code cells that scripts/execute.py stores."""
+    return execute_script().cells_hash([cell.source for cell in nb.code])
 
 
 def ledger(root: Path) -> dict:

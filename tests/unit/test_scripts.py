@@ -85,6 +85,12 @@ def test_hash_follows_the_modules_that_a_chapter_reaches(execute):
     assert execute.code_hash(notebook) != first
 
 
+def test_what_is_said_of_a_figure_does_not_make_a_run_stale(execute):
+    drawn = "#| label: fig-x\n#| fig-cap: {}\nplot(1)"
+    assert execute.cells_hash([drawn.format("a")]) == execute.cells_hash([drawn.format("b")]) == execute.cells_hash(["plot(1)"])
+    assert execute.cells_hash(["#| eval: false\nplot(1)"]) != execute.cells_hash(["plot(1)"]) != execute.cells_hash(["plot(2)"])
+
+
 def test_of_a_progress_bar_the_last_state_is_kept():
     tidy = load("execute").tidy_stream
     assert tidy(" 0%|   | 0/2\r 50%|## | 1/2\r100%|###| 2/2\ndone\n") == "100%|###| 2/2\ndone\n"

@@ -79,7 +79,10 @@ EXERCISES["32-3"] = Exercise(
             lambda v, m, u, s, c: (v - m) @ u.T[:, :c] / s[:c].sqrt(),
             "Eigenvectors are the columns of what eigh returns, so project with directions[:, :channels].",
         ),
-        "not scaled": (lambda v, m, u, s, c: (v - m) @ u[:, :c], "These are the components, but their variances are still the eigenvalues."),
+        "not scaled": (
+            lambda v, m, u, s, c: (v - m) @ u[:, :c],
+            "These are the components, but their variances are still the eigenvalues.",
+        ),
         "multiplied by the deviation": (
             lambda v, m, u, s, c: (v - m) @ u[:, :c] * s[:c].sqrt(),
             "Multiplying is the way back, from scaled components to old units.",
@@ -117,8 +120,14 @@ EXERCISES["32-4"] = Exercise(
     cases=lambda: [(1.0, 0.5, 3.0), (1.0, 0.5, 3.5), (0.75, 0.5, 0.25), (2.0, 1.0, 0.0), (0.5, 0.5, 1.0), (0.5, 0.75, 2.0)],
     wrong={
         "guidance forgotten": (_without_guidance, "With guidance a step calls the network twice: 2a and 2b."),
-        "a draw counted as a win": (_rounded_up, "Strictly cheaper: where the quotient is whole, both cost the same, and one step more is needed."),
-        "a dearer step that wins": (_never_never, "If a call on latents costs as much as one on pixels, or more, they never win: return 0."),
+        "a draw counted as a win": (
+            _rounded_up,
+            "Strictly cheaper: where the quotient is whole, both cost the same, and one step more is needed.",
+        ),
+        "a dearer step that wins": (
+            _never_never,
+            "If a call on latents costs as much as one on pixels, or more, they never win: return 0.",
+        ),
         "decoded at every step": (_decoded_each_step, "The decoder runs once, after the last step."),
     },
     property="2 b S + d < 2 a S holds at the returned S and not at S - 1; 0 if it holds at no S",
@@ -129,7 +138,12 @@ EXERCISES["32-5"] = Exercise(
     "32-5",
     kind="predict",
     solution="clean",
-    wrong={"noisy": ("noisy", "Larger data see a higher SNR at every step: there are fewer noisy steps than meant, and more that are nearly clean.")},
+    wrong={
+        "noisy": (
+            "noisy",
+            "Larger data see a higher SNR at every step: there are fewer noisy steps than meant, and more that are nearly clean.",
+        )
+    },
     property="multiplying the data by 5 adds 3.2 nats to the log-SNR of every step",
 )
 
