@@ -104,6 +104,8 @@ def test_drawing():
 def test_batches():
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         SceneBatches(STAND_IN, 0)
+    with pytest.raises(ValueError, match="captions must be at least 1, got 0"):
+        SceneBatches(STAND_IN, 2, captions=0)
     with pytest.raises(ValueError, match="combinations must be one of"):
         SceneBatches(STAND_IN, 1, combinations="none")
     batches = SceneBatches(STAND_IN, 2)
@@ -114,6 +116,8 @@ def test_batches():
         batches.load_state_dict(state | {"seed": 1})
     with pytest.raises(ValueError, match="differ in {'sha256'"):
         batches.load_state_dict(state | {"sha256": "another"})
+    with pytest.raises(ValueError, match="differ in {'captions'"):
+        batches.load_state_dict(state | {"captions": 4})
     with pytest.raises(ValueError, match="index of at least 0"):
         batches.load_state_dict(state | {"index": -1})
 

@@ -22,6 +22,7 @@ from vqdiff_edu.caption import (
     score_captions,
     unreadable,
     wilson_interval,
+    word_weights,
 )
 from vqdiff_edu.data import digits, to_float
 from vqdiff_edu.recipes import load_pretrained
@@ -130,6 +131,24 @@ def test_padding_columns_do_not_change_the_loss():
     task, batch = CaptionTask(make("patches")), SceneBatches(STAND_IN, 4).at(0)
     wider = batch | {"tokens": F.pad(batch["tokens"], (0, 9))}
     assert torch.allclose(task.loss(batch, torch.Generator())[0], task.loss(wider, torch.Generator())[0])
+
+
+def test_several_captions_a_scene_count_like_that_many_scenes():
+    model = make("patches")  # in eval mode, so that the statistics of the batch do not matter
+    task, batch = CaptionTask(model), SceneBatches(STAND_IN, 3, captions=2).at(0)
+    repeated = {"image": batch["image"].repeat_interleave(2, 0), "tokens": batch["tokens"].flatten(0, 1)}
+    assert torch.allclose(task.loss(batch, torch.Generator())[0], task.loss(repeated, torch.Generator())[0], atol=1e-6)
+
+
+def test_words_that_settle_something_count_more():
+    weights = word_weights(WORDS, 4.0)
+    named = {word: weights[WORDS.ids[word]].item() for word in ("7", "seven", "above", "left", "tiny", "bold", "a", "is", "<end>")}
+    assert named == {"7": 4, "seven": 4, "above": 4, "left": 4, "tiny": 1, "bold": 1, "a": 1, "is": 1, "<end>": 1}
+    assert torch.equal(word_weights(WORDS, 1.0), torch.ones(WORDS.num_tokens))
+    tokens, logits = torch.tensor([[1, 5, 2]]), torch.tensor([[0.0, 1.0, 2.0, 0.0, 0.0, 3.0]])[..., None].expand(1, 6, 2)
+    weight = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 4.0])
+    each = -logits[0, :, 0].log_softmax(0)
+    assert caption_loss(logits, tokens, 0, weight).item() == pytest.approx((4 * each[5].item() + each[2].item()) / 5)
 
 
 def test_look_makes_codes_only_for_a_captioner_of_codes():

@@ -172,6 +172,16 @@ def test_batches_are_functions_of_seed_and_index():
     assert not torch.equal(first["tokens"], SceneBatches(STAND_IN, 4, seed=4).at(0)["tokens"])
 
 
+def test_several_captions_tell_the_same_facts_in_other_words():
+    several, words = SceneBatches(STAND_IN, 6, seed=3, captions=4), Tokenizer()
+    batch, plain = several.at(2), SceneBatches(STAND_IN, 6, seed=3).at(2)
+    assert batch["tokens"].shape == (6, 4, words.length)
+    assert torch.equal(batch["image"], plain["image"]) and torch.equal(batch["tokens"][:, 0], plain["tokens"])
+    for rows in batch["tokens"]:
+        captions = words.decode(rows)
+        assert len({parse(caption) for caption in captions}) == 1 and len(set(captions)) > 1
+
+
 def test_batches_leave_the_global_random_state_alone():
     before = torch.get_rng_state()
     next(SceneBatches(STAND_IN, 4))
