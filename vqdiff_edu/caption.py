@@ -198,7 +198,10 @@ def unseen_triples(things: tuple[Thing, ...], words: Tokenizer) -> Bool[Tensor, 
 def spare(
     logits: Float[Tensor, "batch num_tokens n"], tokens: Int64[Tensor, "batch m"], table: Bool[Tensor, "first second third"]
 ) -> Float[Tensor, "batch num_tokens n"]:
-    """Take words out of the competition, by logits of minus infinity, where `table` has them after the two words before; never the true word."""
+    """Take words out of the competition, by logits of minus infinity, where `table` has them after the two words before; never the true word.
+
+    Training shows no scene in which they would be true, so without this the loss teaches never to say them.
+    """
     before, last = F.pad(tokens[:, :-2], (1, 0)), tokens[:, :-1]
     out = table[before, last].movedim(-1, 1).scatter(1, tokens[:, None, 1:], False)
     return logits.masked_fill(out, -math.inf)
@@ -226,11 +229,11 @@ def glance_loss(
     return F.binary_cross_entropy_with_logits(logits, there)
 
 # %% ../nbs/5_crossmodal/41_image_to_caption.ipynb #8e0b4a17
-PLACES = ("above", "below", "on", "underneath", "left", "right", "between")  # words by which a sentence commits itself to an order
+PLACES = ("above", "below", "on", "underneath", "left", "right", "between")  # words by which a sentence of several things commits itself
 
 
 def word_weights(words: Tokenizer, emphasis: float) -> Float[Tensor, " num_tokens"]:
-    """How much each word counts in the loss: `emphasis` for names of digits and of places, else 1."""
+    """How much each word counts in the loss: `emphasis` for names of digits and of places, else 1. The loss is least at q proportional to weight times p."""
     weights = torch.where(digit_named(words) < 10, emphasis, 1.0)
     weights[[words.ids[word] for word in PLACES]] = emphasis
     return weights

@@ -125,7 +125,7 @@ def latent_recipe() -> Recipe:
 
 def captioner_recipe() -> Recipe:
     """`scene-captioner`: at most twenty minutes on two cores."""
-    steps = by_profile(smoke=4, laptop=3800, gpu=20_000)
+    steps = by_profile(smoke=4, laptop=3500, gpu=20_000)
     batch_size = by_profile(smoke=8, laptop=32, gpu=256)
     return Recipe("scene-captioner", steps, batch_size, lr=2e-3, weight_decay=0.01, warmup=steps // 20, channels_last=True)
 
