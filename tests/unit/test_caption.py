@@ -282,8 +282,11 @@ def test_the_glance_is_asked_for_every_digit_and_knows_no_place():
 def test_the_glance_is_added_with_its_weight_and_can_be_switched_off():
     model, batch, generator = make("patches"), SceneBatches(STAND_IN, 4).at(0), torch.Generator()
     tokens, x = batch["tokens"], to_float(batch["image"])
+    logits = model(x, tokens[:, :-1])
+    plain, _ = CaptionTask(model, unseen=(), glance=0.0, emphasis=1.0).loss(batch, generator)
+    assert plain.item() == pytest.approx(caption_loss(logits, tokens, WORDS.pad).item(), rel=1e-5)
     alone, _ = CaptionTask(model, unseen=(), glance=0.0).loss(batch, generator)
-    assert alone.item() == pytest.approx(caption_loss(model(x, tokens[:, :-1]), tokens, WORDS.pad).item(), rel=1e-5)
+    assert alone.item() == pytest.approx(caption_loss(logits, tokens, WORDS.pad, word_weights(WORDS, 4.0)).item(), rel=1e-5)
     both, _ = CaptionTask(model, unseen=(), glance=3.0).loss(batch, generator)
     asked = glance_loss(at_a_glance(model, model.encode_scene(x)), tokens, digit_named(WORDS))
     assert both.item() == pytest.approx(alone.item() + 3 * asked.item(), rel=1e-5)
