@@ -273,9 +273,10 @@ class CaptionTask:
         self.to(batch["image"].device)
         context = self.model.encode_scene(look(self.model, to_float(batch["image"]), self.vqvae))
         tokens = batch["tokens"].flatten(0, -2)  # several captions of a scene become several rows
-        glance = glance_loss(at_a_glance(self.model, context), tokens[:: len(tokens) // len(context)], self.named)
+        captions = len(tokens) // len(context)
+        glance = glance_loss(at_a_glance(self.model, context), tokens[::captions], self.named)
         tokens = tokens[:, : int((tokens != self.pad).sum(1).max())]  # no column that is all padding
-        logits = self.model.decoder(tokens[:, :-1], context.repeat_interleave(len(tokens) // len(context), 0))
+        logits = self.model.decoder(tokens[:, :-1], context.repeat_interleave(captions, 0))
         counted = tokens[:, 1:] != self.pad
         guessed = ((logits.argmax(1) == tokens[:, 1:]) & counted).sum() / counted.sum()
         loss = caption_loss(spare(logits, tokens, self.unseen), tokens, self.pad, self.weights)

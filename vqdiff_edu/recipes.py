@@ -6,13 +6,13 @@
 __all__ = ['SHIPPED', 'make_vqvae', 'make_ddpm', 'make_captioner', 'make_latent', 'make_video', 'VQVAETask', 'DiffusionTask',
            'vqvae_recipe', 'scene_vqvae_recipe', 'ddpm_recipe', 'latent_recipe', 'captioner_recipe', 'generate',
            'measure_codec', 'measure_vqvae', 'measure_scene_vqvae', 'measure_generator', 'measure_classifier',
-           'measure_captioner', 'measure_video', 'digit_batches', 'scene_batches', 'captioned_batches',
-           'latent_batches', 'speech_batches', 'writing_batches', 'Shipped', 'shipped', 'load_pretrained', 'train',
-           'measure']
+           'measure_captioner', 'measure_video', 'digit_batches', 'scene_batches', 'latent_batches', 'speech_batches',
+           'writing_batches', 'Shipped', 'shipped', 'load_pretrained', 'train', 'measure']
 
 # %% ../nbs/7_tools/73_recipes.ipynb #7d582384
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -224,16 +224,10 @@ def digit_batches(model: nn.Module, recipe: Recipe) -> tuple[Iterable, dict]:
     return Batches(data, recipe.batch_size, seed=recipe.seed), {"source": data.source, "sha256": data.sha256}
 
 
-def scene_batches(model: nn.Module, recipe: Recipe) -> tuple[Iterable, dict]:
-    """Scenes of training digits, drawn afresh for every batch."""
+def scene_batches(model: nn.Module, recipe: Recipe, captions: int = 1) -> tuple[Iterable, dict]:
+    """Scenes of training digits, drawn afresh for every batch, each described `captions` times."""
     data = digits("train")
-    return SceneBatches(data, recipe.batch_size, seed=recipe.seed), {"source": data.source, "sha256": data.sha256}
-
-
-def captioned_batches(model: nn.Module, recipe: Recipe) -> tuple[Iterable, dict]:
-    """The same, each scene described four times."""
-    data = digits("train")
-    return SceneBatches(data, recipe.batch_size, seed=recipe.seed, captions=4), {"source": data.source, "sha256": data.sha256}
+    return SceneBatches(data, recipe.batch_size, recipe.seed, captions=captions), {"source": data.source, "sha256": data.sha256}
 
 # %% ../nbs/7_tools/73_recipes.ipynb #5b721994
 def latent_batches(model: LatentUNet, recipe: Recipe) -> tuple[Iterable, dict]:
@@ -322,7 +316,7 @@ SHIPPED |= {  # and the two that describe and film
         captioner_recipe,
         measure_captioner,
         lambda: by_profile(smoke={"width": 16}, laptop={}, gpu={"width": 192}),
-        batches=captioned_batches,
+        batches=partial(scene_batches, captions=4),
         parents=("scene-vqvae",),
     ),
     "writing-video": Shipped(
