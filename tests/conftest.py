@@ -26,11 +26,17 @@ settings.register_profile("ci", derandomize=True, print_blob=True, **_shared)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--seed", type=int, default=0, help="where the random numbers of every test start (default 0; make soak tries others)")
+
+
 @pytest.fixture(autouse=True)
-def _global_state_is_restored():
-    """A test may seed, switch gradients off or set variables; the next one must not notice."""
+def _global_state_is_restored(request):
+    """A test may seed, switch gradients off or set variables; the next one must not notice. Each starts from the same random numbers."""
     environment, python, arrays, torch_state = dict(os.environ), random.getstate(), numpy.random.get_state(), torch.get_rng_state()
     gradients, dtype, deterministic = torch.is_grad_enabled(), torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled()
+    for seed in (random.seed, numpy.random.seed, torch.manual_seed):
+        seed(request.config.getoption("--seed"))
     yield
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]

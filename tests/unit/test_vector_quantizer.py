@@ -246,9 +246,9 @@ def test_more_codes_than_vectors_in_the_first_batch():
 
 
 def test_kmeans_finds_clouds_that_are_apart():
-    generator = torch.Generator().manual_seed(0)
-    centres = 100 * torch.randn(12, 3, generator=generator)
-    points = centres.repeat(50, 1) + torch.randn(600, 3, generator=generator)
+    # On a grid 1000 apart; with clouds of size 1 the spread start takes two vectors of one cloud about once in ten thousand runs.
+    centres = 1000 * torch.cartesian_prod(torch.arange(3.0), torch.arange(2.0), torch.arange(2.0))
+    points = centres.repeat(50, 1) + torch.randn(600, 3)
     found = kmeans(points, 12)
     torch.testing.assert_close(torch.cdist(centres, found).amin(1), torch.zeros(12), atol=1.0, rtol=0)
 
