@@ -175,3 +175,50 @@ def test_the_notebook_that_was_running_is_named():
     runner = load("test")
     started = [f"Starting {runner.ROOT}/nbs/{name}.ipynb" for name in ("02_a", "03_b")]
     assert runner.running([*started, f"- Completed {runner.ROOT}/nbs/02_a.ipynb"]) == ["nbs/03_b.ipynb"]
+
+
+# ---------------------------------------------------------------- Quarto's filter and its numbers
+
+
+def test_quarto_is_given_solutions_folded_and_no_plumbing():
+    cells = load("quarto_cells").filtered(
+        {
+            "cells": [
+                {"cell_type": "code", "source": "#| default_exp m", "outputs": []},
+                {"cell_type": "code", "source": "#| hide\nimport m", "outputs": []},
+                {"cell_type": "code", "source": "#| export\nA = 1\nB = 2", "outputs": []},
+                {"cell_type": "code", "source": "#| exports\n#| label: fig-a\nC = 3", "outputs": []},
+                {"cell_type": "markdown", "source": "[![Open in Colab](https://colab/b.svg)](https://colab/n.ipynb) · more"},
+            ]
+        }
+    )["cells"]
+    assert ["".join(cell["source"]) for cell in cells] == [
+        '#| code-fold: true\n#| code-summary: "code"\nA = 1\nB = 2',
+        "#| label: fig-a\nC = 3",
+        "[Open in Colab](https://colab/n.ipynb){.colab} · more",
+    ]
+    assert all(isinstance(cell["source"], list) for cell in cells)
+
+
+def test_quarto_is_given_players_without_anything_from_outside():
+    html = '<link rel="stylesheet" href="https://elsewhere/icons.css"><video src="data:video/mp4;base64,AA"></video>'
+    cell = {"cell_type": "code", "source": "show()", "outputs": [{"data": {"text/html": [html], "text/plain": "<Film>"}}]}
+    data = load("quarto_cells").filtered({"cells": [cell]})["cells"][0]["outputs"][0]["data"]
+    assert list(data) == ["text/markdown"] and "elsewhere" not in data["text/markdown"] and "data:video/mp4" in data["text/markdown"]
+
+
+def test_quartos_numbers_become_those_of_the_files():
+    script = load("quarto_numbers")
+    here, there = "21_reverse_posterior.html", "20_forward_process.html"
+    (theirs, ours), (before, _) = script.NUMBERS[here], script.NUMBERS[there]
+    assert ours == "21" != theirs
+    html = (
+        f'<title>{theirs} Where</title><h2 data-number="{theirs}.1"><span class="header-section-number">{theirs}.1</span> The 12 steps</h2>'
+        f'<a href="#eq-a" class="quarto-xref">Equation {theirs}.7</a> <a href="{there}#eq-b" class="quarto-xref">Equation {before}.3</a>'
+        f'<a href="../{there}"><span class="chapter-number">{before}</span> Forward</a> {theirs}.7 seconds'
+    )
+    assert script.mend(html, here) == (
+        '<title>21 Where</title><h2 data-number="21.1"><span class="header-section-number">21.1</span> The 12 steps</h2>'
+        f'<a href="#eq-a" class="quarto-xref">Equation 21.7</a> <a href="{there}#eq-b" class="quarto-xref">Equation 20.3</a>'
+        f'<a href="../{there}"><span class="chapter-number">20</span> Forward</a> {theirs}.7 seconds'
+    )

@@ -1,0 +1,44 @@
+"""Quarto's ipynb-filter: a notebook on stdin, the same on stdout as the page should show it.
+
+`#| export` is folded, `#| exports` is shown, `#| hide` and cells of nothing but a directive go.  nbdev's own filter would put
+listings of the API between the sentences and leave the solutions out.
+"""
+
+import json
+import re
+import sys
+
+BADGE = re.compile(r"^\[!\[([^\]]*)\]\(https://colab[^)]*\)\]\(([^)]*)\)", re.MULTILINE)
+PLAIN = re.compile(r"^#\|\s*([\w-]+)(?:\s+[\w.]+)?\s*$")  # nbdev's directives; Quarto's have a colon
+
+
+def code(cell: dict) -> dict | None:
+    """A code cell as Quarto should see it; None if it should not."""
+    lines = "".join(cell["source"]).splitlines()
+    named = {m[1] for line in lines if (m := PLAIN.match(line))}
+    lines = [line for line in lines if not PLAIN.match(line)]
+    if {"hide", "default_exp"} & named or not lines:
+        return None
+    if "export" in named:
+        lines[:0] = ["#| code-fold: true", '#| code-summary: "code"']
+    for output in cell["outputs"]:
+        data = output.get("data", {})
+        if "text/html" in data:  # as markdown: text/html makes Quarto load require.js and jQuery from a CDN
+            html = re.sub(r"<link\b[^>]*https?:[^>]*>", "", "".join(data["text/html"]))
+            output["data"] = {"text/markdown": f"``````{{=html}}\n{html}\n``````"}
+    return {**cell, "source": "\n".join(lines).splitlines(keepends=True)}  # Quarto joins strings without their line ends
+
+
+def prose(cell: dict) -> dict:
+    """A markdown cell whose badge is a link in words: a picture alone in a paragraph becomes a figure with a caption."""
+    return {**cell, "source": BADGE.sub(r"[\1](\2){.colab}", "".join(cell["source"])).splitlines(keepends=True)}
+
+
+def filtered(notebook: dict) -> dict:
+    """The notebook with its cells as the page should show them."""
+    cells = [code(cell) if cell["cell_type"] == "code" else prose(cell) for cell in notebook["cells"]]
+    return {**notebook, "cells": [cell for cell in cells if cell]}
+
+
+if __name__ == "__main__":
+    json.dump(filtered(json.load(sys.stdin)), sys.stdout)
