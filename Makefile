@@ -44,10 +44,10 @@ execute: $(VENV)/.installed ## make execute [CHAPTER=02_data]: run chapters and 
 bench: $(VENV)/.peers ## measure speed side by side with other libraries
 	$(BIN)/python -m benchmarks
 
-soak: $(VENV)/.installed ## the property tests again and again, ROUNDS=20 times with fresh seeds
+soak: $(VENV)/.installed ## the unit and property tests again and again, ROUNDS=20 times with other random numbers
 	@for round in $$(seq $(ROUNDS)); do \
 	    echo "---- round $$round of $(ROUNDS)"; \
-	    OMP_NUM_THREADS=1 VQDIFF_PROFILE=smoke $(BIN)/python -m pytest -q -n 2 tests/property --hypothesis-seed=random || exit 1; \
+	    OMP_NUM_THREADS=1 VQDIFF_PROFILE=smoke $(BIN)/python -m pytest -q -n 2 tests/unit tests/property --seed $$round --hypothesis-seed=random || exit 1; \
 	done
 
 clean: ## remove what the commands made, but for .venv and the data

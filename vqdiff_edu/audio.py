@@ -421,6 +421,8 @@ def _check_lengths(samples: Tensor, lengths: Tensor | None) -> Int[Tensor, " bat
         raise ValueError(f"samples must be finite; {int((~samples.isfinite()).sum())} are NaN or infinite")
     if lengths is None:
         return torch.full((len(samples),), samples.shape[1], device=samples.device)
+    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise TypeError(f"lengths must be whole numbers of samples, got {lengths.dtype}")
     if lengths.shape != (len(samples),) or bool((lengths < 1).any()) or bool((lengths > samples.shape[1]).any()):
         raise ValueError(f"lengths must be {len(samples)} whole numbers in 1 … {samples.shape[1]}, got {lengths.tolist()[:8]}")
     return lengths
@@ -432,25 +434,26 @@ LONGEST_SECONDS = 5.0  # what read_wav accepts
 def read_wav(path: str | Path) -> Float[Tensor, " sample"]:
     """A recording as float32 in [-1, 1] at 8,000 samples a second, from a wav file (or another format that soundfile knows).
 
-    Channels are averaged. Another rate is resampled, and a recording above full scale scaled down to it, both with a warning. Raises FileNotFoundError, and ValueError
-    naming the file if it is empty, broken, silent, not finite, shorter than a window (32 ms) or longer than LONGEST_SECONDS.
+    Channels are averaged, and a constant offset is taken off. Another rate is resampled, a recording above full scale scaled down to it, and one that is
+    cut off read as far as it goes, all with a warning. Raises FileNotFoundError, and ValueError naming the file if it is empty, broken, silent, not finite,
+    shorter than a window (32 ms) or longer than LONGEST_SECONDS.
     """
-    samples, rate = _decode(path)
-    samples = samples.mean(1)
-    _check_recording(path, samples, rate)
+    sound, rate = _decode(path)
+    _check_recording(path, sound, rate)
+    _notice_cut(path)
+    samples = sound.mean(1) - sound.mean()
     if rate != RATE:
         from scipy.signal import resample_poly
 
         warnings.warn(f"{path} has {rate:,} samples a second: resampled to {RATE:,}", stacklevel=2)
         common = math.gcd(RATE, rate)
         samples = torch.from_numpy(resample_poly(samples.numpy(), RATE // common, rate // common)).float()
-    if (peak := samples.abs().max().item()) > 1:
+    if (peak := samples.abs().max().item()) > 1.01:  # what the offset and the filter add to full scale is not worth a word
         warnings.warn(f"{path} reaches {peak:.2f}, above full scale: scaled down to 1", stacklevel=2)
-        samples = samples / peak
-    return samples
+    return samples / max(peak, 1.0)
 
 # %% ../nbs/5_crossmodal/43_audio.ipynb #86935548
-def _check_recording(path: str | Path, samples: Float[Tensor, " sample"], rate: int) -> None:
+def _check_recording(path: str | Path, samples: Float[Tensor, "sample channel"], rate: int) -> None:
     """Raise ValueError unless the samples may be a spoken digit."""
     seconds = len(samples) / rate
     if not len(samples):
@@ -461,8 +464,34 @@ def _check_recording(path: str | Path, samples: Float[Tensor, " sample"], rate: 
         raise ValueError(f"path: {path} lasts {1000 * seconds:.0f} ms; a recording needs at least {1000 * WINDOW // RATE} ms, one window")
     if seconds > LONGEST_SECONDS:
         raise ValueError(f"path: {path} lasts {seconds:.1f} s; at most {LONGEST_SECONDS:g} s are accepted, cut out the word")
-    if samples.abs().max() < 1e-4:
-        raise ValueError(f"path: {path} is silent: no sample exceeds {samples.abs().max():.1g} of full scale")
+    heard, each = ((x - x.mean(0)).abs().max().item() for x in (samples.mean(1), samples))
+    if heard < 1e-4:
+        why = "its channels cancel each other, keep one of them" if each >= 1e-4 else f"no sample is more than {heard:.1g} from their mean"
+        raise ValueError(f"path: {path} is silent: {why}")
+
+
+def _notice_cut(path: str | Path) -> None:
+    """Warn if a wav file ends before its header says so."""
+    with open(path, "rb") as file:
+        declared, there = _declared_bytes(file), file.seek(0, 2)
+    if declared > there + 1:  # some writers count a padding byte that they leave out
+        warnings.warn(f"{path} is cut off: {there:,} of {declared:,} bytes", stacklevel=3)
+
+
+def _declared_bytes(file: io.BufferedIOBase) -> int:
+    """How long a wav file says that it is: to the end of its data, or of the whole if that is later. 0 if it does not say, or is no wav."""
+    head, unknown, place = file.read(12), (0, 2**32 - 1), 12
+    if head[:4] != b"RIFF":
+        return 0
+    whole = int.from_bytes(head[4:8], "little")
+    end = 0 if whole in unknown else whole + 8
+    while len(chunk := file.read(8)) == 8:
+        size = int.from_bytes(chunk[4:], "little")
+        place += 8 + size + size % 2
+        if chunk[:4] == b"data":
+            return end if size in unknown else max(end, place)
+        file.seek(place)
+    return end
 
 # %% ../nbs/5_crossmodal/43_audio.ipynb #9fbcf31a
 def _layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -495,7 +524,7 @@ def classify(
 ) -> Float[Tensor, "batch 10"]:
     """Logits of the ten digits for recordings at 8 kHz, of any length and loudness; 250 at a time."""
     lengths = _check_lengths(samples, lengths)
-    parts = zip(samples.split(250), lengths.split(250))
+    parts = zip(samples.float().split(250), lengths.split(250))
     return torch.cat([model(spectrogram(sounds, sizes)) for sounds, sizes in parts])
 
 # %% ../nbs/5_crossmodal/43_audio.ipynb #842b3679

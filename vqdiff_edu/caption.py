@@ -291,7 +291,7 @@ def caption(
     check_images(images)
     words, training, said = Tokenizer(), model.training, []
     model.eval()
-    for part in images.split(250):
+    for part in images.float().split(250):
         context = model.encode_scene(look(model, part, vqvae))
         prompt = torch.full((len(part), 1), words.start, device=part.device)
         room = model.decoder.max_length - 1
@@ -302,13 +302,15 @@ def caption(
 
 # %% ../nbs/5_crossmodal/41_image_to_caption.ipynb #dc7c43ff
 def check_images(images: Tensor) -> None:
-    """Raise TypeError or ValueError unless images are finite float pictures [n, 1, 56, 56], one at least."""
+    """Raise TypeError or ValueError unless images are finite float pictures [n, 1, 56, 56] in [-1, 1], one at least."""
     if not images.is_floating_point():
         raise TypeError(f"images must be float in [-1, 1], got {images.dtype}; data.to_float converts uint8")
     if images.ndim != 4 or images.shape[1:] != (1, 4 * GRID, 4 * GRID) or not len(images):
         raise ValueError(f"images must be [n, 1, {4 * GRID}, {4 * GRID}] with n of at least 1, got {list(images.shape)}")
     if not images.isfinite().all():
         raise ValueError(f"images must be finite; {int((~images.isfinite()).sum())} of their values are NaN or infinite")
+    if images.abs().max() > 1 + 1e-4:
+        raise ValueError(f"images must lie in [-1, 1], got {images.min().item():.4g} … {images.max().item():.4g}")
 
 # %% ../nbs/5_crossmodal/41_image_to_caption.ipynb #b07e35ab
 def wilson_interval(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
@@ -388,6 +390,6 @@ def attention_maps(
     if len(captions) != len(images):
         raise ValueError(f"captions must be one an image, {len(images)}, got {len(captions)}")
     tokens = Tokenizer().encode(captions).to(images.device)
-    context = model.encode_scene(look(model, images, vqvae))
+    context = model.encode_scene(look(model, images.float(), vqvae))
     weights = attention_weights(model.decoder, tokens[:, :-1], context, cross=True)  # the query at token i writes word i + 1
     return weights.mean(2).transpose(0, 1).unflatten(-1, (GRID // 2, GRID // 2))

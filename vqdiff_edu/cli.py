@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'Name', 'fail', 'list_models', 'headline', 'data', 'train', 'evaluate', 'sample', 'parse_labels', 'caption',
-           'speak']
+           'notes_on', 'speak']
 
 # %% ../nbs/7_tools/74_cli.ipynb #47fcc613
 import json
@@ -63,9 +63,9 @@ def data(source: Annotated[str, typer.Option(help="auto, real or stand-in.")] = 
         for kind, load in {"written": digits, "spoken": speech}.items():
             train, test = load("train", source), load("test", source)
             typer.echo(f"{train.source}: {len(train):,} {kind} digits for training and {len(test):,} for testing")
+        typer.echo(f"folder {data_folder()}")
     except (ValueError, OSError, RuntimeError) as error:
         fail(error)
-    typer.echo(f"folder {data_folder()}")
 
 # %% ../nbs/7_tools/74_cli.ipynb #0716ddbd
 @app.command()
@@ -134,14 +134,34 @@ def parse_labels(labels: str) -> list[int]:
 def caption(image: Annotated[Path, typer.Argument(help="A picture with one to three digits.")]) -> None:
     """Describe a picture of digits in a sentence."""
     from vqdiff_edu.caption import caption as describe
+    from vqdiff_edu.caption import unreadable
     from vqdiff_edu.data import read_picture
     from vqdiff_edu.recipes import load_pretrained
 
     try:
         model = load_pretrained("scene-captioner")
-        typer.echo(describe(model, read_picture(image, 56), model.vqvae)[0])
+        said = describe(model, read_picture(image, 56), model.vqvae)[0]
+        if unreadable(said):
+            raise ValueError(f"image: {image} shows nothing that can be told as one to three digits; the model stammers {said[:60]!r}")
     except (ValueError, OSError) as error:
         fail(error)
+    for note in notes_on(image, said):
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(said)
+
+
+def notes_on(image: Path, said: str) -> list[str]:
+    """What was done to a picture on its way to the captioner, and what its caption therefore cannot tell."""
+    from vqdiff_edu.data import _grey_levels, ground_level
+    from vqdiff_edu.scenes import parse
+
+    grey = _grey_levels(image)
+    height, width = grey.shape
+    fits = height == width == 56
+    notes = [] if fits else [f"{image} has {width} × {height} pixels: brought to 56 × 56"]
+    if not (fits and ground_level(grey) == 0) and len({thing.ink for thing in parse(said).things}) == 1:
+        notes.append("the darkest stroke is taken for full ink; faint is told only beside bold")
+    return notes
 
 # %% ../nbs/7_tools/74_cli.ipynb #87ab59bc
 @app.command()

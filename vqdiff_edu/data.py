@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SOURCES', 'STANDIN_NOTICE', 'SOURCES_USED', 'SKELETONS', 'to_float', 'to_uint8', 'data_folder', 'DownloadError',
-           'download_mnist', 'Digits', 'digits', 'handwritten_four', 'running_noise', 'Batches', 'on_black',
-           'read_picture', 'dtmf']
+           'download_mnist', 'Digits', 'digits', 'handwritten_four', 'running_noise', 'Batches', 'ground_level',
+           'on_black', 'read_picture', 'dtmf']
 
 # %% ../nbs/1_start/02_data.ipynb #b4be1b88
 import gzip
@@ -286,7 +286,7 @@ def _need_own_state(state: Mapping[str, int | bool], mine: Mapping[str, int | bo
         raise ValueError(f"state lacks {missing}: it must come from Batches.state_dict()")
     if other := {k: (state[k], mine[k]) for k in ("seed", "batch_size", "drop_last", "size") if state[k] != mine[k]}:
         raise ValueError(f"state was taken from other batches: (state, here) differ in {other}")
-    if state["epoch"] < 0 or not 0 <= state["position"] <= length:
+    if any(not isinstance(state[k], int) for k in ("epoch", "position")) or state["epoch"] < 0 or not 0 <= state["position"] <= length:
         raise ValueError(f"state points outside the data: epoch {state['epoch']}, position {state['position']} of {length} batches")
 
 # %% ../nbs/1_start/02_data.ipynb #816ce472
@@ -303,10 +303,10 @@ class Batches(Iterator[dict[str, Tensor]]):
         self, digits: Digits | Mapping[str, Tensor], batch_size: int, *, seed=0, epochs: int | None = None, drop_last=True, device=None
     ):
         self.tensors, self.size = _named_tensors(digits, device)
-        if not 1 <= batch_size <= self.size:
-            raise ValueError(f"batch_size must be in 1 … {self.size}, the number of examples, got {batch_size}")
-        if epochs is not None and epochs < 1:
-            raise ValueError(f"epochs must be at least 1, or None for no end, got {epochs}")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size <= self.size:
+            raise ValueError(f"batch_size must be a whole number in 1 … {self.size}, the number of examples, got {batch_size}")
+        if epochs is not None and (not isinstance(epochs, int) or epochs < 1):
+            raise ValueError(f"epochs must be a whole number of at least 1, or None for no end, got {epochs}")
         self.batch_size, self.seed, self.epochs, self.drop_last = batch_size, seed, epochs, drop_last
         self.epoch = self.position = 0  # of the next batch
 
@@ -333,9 +333,14 @@ class Batches(Iterator[dict[str, Tensor]]):
         self.epoch, self.position = int(state["epoch"]), int(state["position"])
 
 # %% ../nbs/1_start/02_data.ipynb #de7e7728
+def ground_level(grey: Float[Tensor, "height width"]) -> float:
+    """The grey level that a picture is drawn on: the median of its frame."""
+    return float(torch.cat([grey[0], grey[-1], grey[:, 0], grey[:, -1]]).median())
+
+
 def on_black(grey: Float[Tensor, "height width"]) -> Float[Tensor, "height width"]:
     """Ink as 1 on a ground of 0, from grey levels in 0 … 1; the ground is the median of the frame. Raises ValueError if nothing stands out from it."""
-    ground = torch.cat([grey[0], grey[-1], grey[:, 0], grey[:, -1]]).median()
+    ground = ground_level(grey)
     side = 1.0 if grey.max() - ground >= ground - grey.min() else -1.0
     ink = (side * (grey - ground)).clamp(min=0)
     if ink.max() < 0.1:
@@ -349,7 +354,11 @@ def _grey_levels(path: str | Path) -> Float[Tensor, "height width"]:
     from PIL import Image, ImageOps
 
     with Image.open(path) as file:
-        picture = ImageOps.exif_transpose(file).convert("RGBA")
+        picture = ImageOps.exif_transpose(file)
+    if picture.mode[0] in "IF":  # 16 or 32 bits a point, which Pillow's conversion would cut at 255
+        levels = torch.from_numpy(np.array(picture, dtype=np.float32))
+        return levels / (65535 if picture.mode[0] == "I" else max(1.0, float(levels.max())))
+    picture = picture.convert("RGBA")
     paper = Image.new("RGBA", picture.size, "white")
     paper.alpha_composite(picture)
     return torch.from_numpy(np.array(paper.convert("L"), dtype=np.float32)) / 255
@@ -358,10 +367,13 @@ def _grey_levels(path: str | Path) -> Float[Tensor, "height width"]:
 def read_picture(path: str | Path, side: int = 28) -> Float[Tensor, "1 1 {side} {side}"]:
     """A picture file as light ink on black, in [-1, 1]: grey, padded to a square, shrunk to `side` if larger and padded if smaller.
 
+    The darkest stroke becomes full ink, for a photograph does not say how dark ink is; a file of `side` by `side` on black is taken as it is.
     Raises FileNotFoundError, and ValueError naming the file if it is no picture, or a picture of nothing.
     """
     try:
-        ink = on_black(_grey_levels(path))
+        grey = _grey_levels(path)
+        ink = on_black(grey)
+        ink = grey if tuple(grey.shape) == (side, side) and ground_level(grey) == 0 else ink
     except FileNotFoundError:
         raise
     except Exception as error:  # Pillow has a dozen kinds

@@ -7,6 +7,7 @@ __all__ = ['Prediction', 'to_x_start', 'Coordinates', 'Denoiser', 'large_varianc
            'check_choice', 'check_clip_range', 'check_terminal_snr', 'check_output', 'check_model']
 
 # %% ../nbs/3_diffusion/23_parameterizations.ipynb #cc5bccff
+import math
 from typing import NamedTuple
 
 import torch
@@ -37,6 +38,8 @@ class Coordinates:
     """A schedule and a target: x_0, eps and v, and the ways between them."""
 
     def __init__(self, schedule: NoiseSchedule, objective: str = "v", clip_range: tuple[float, float] | None = (-1.0, 1.0)):
+        if not isinstance(schedule, NoiseSchedule):
+            raise TypeError(f"schedule must be a NoiseSchedule, such as NoiseSchedule.cosine(1000); got {type(schedule).__name__}")
         check_choice("objective", objective, ("eps", "x0", "v"))
         check_clip_range(clip_range)
         check_terminal_snr(schedule, objective)
@@ -71,12 +74,16 @@ class Denoiser(Coordinates):
     @staticmethod
     def output(model, x: Tensor, t: Tensor, cond: dict | None, uncond: dict | None, guidance_scale: float) -> Tensor:
         """The network's raw output, guided: u + s (c - u) (eq-guidance)."""
+        if not math.isfinite(guidance_scale):
+            raise ValueError(f"guidance_scale must be a finite number, got {guidance_scale}")
         conditional = model(x, t, **(cond or {}))
+        check_output(conditional, x)
         if guidance_scale == 1.0:
             return conditional
         if uncond is None and not hasattr(model, "null_cond"):
             raise ValueError("guidance_scale other than 1 needs uncond, or a model with null_cond(batch)")
         unconditional = model(x, t, **(model.null_cond(len(x)) if uncond is None else uncond))
+        check_output(unconditional, x)
         return unconditional + guidance_scale * (conditional - unconditional)
 
     def predict(
@@ -99,7 +106,6 @@ class Denoiser(Coordinates):
         check_steps(self.schedule, t)
         steps = torch.as_tensor(t, device=x.device).expand(len(x))
         raw = self.output(model, x, steps, cond, uncond, guidance_scale)
-        check_output(raw, x)
         x_start = to_x_start(self.objective, raw, x, *self.rates(x, t))
         if self.clip_range is not None:
             x_start = x_start.clamp(*self.clip_range)
@@ -177,7 +183,10 @@ def check_choice(name: str, value: str, accepted: tuple[str, ...]) -> None:
 
 def check_clip_range(clip_range: tuple[float, float] | None) -> None:
     """ValueError unless clip_range is (low, high) with low < high, or None."""
-    if clip_range is not None and not clip_range[0] < clip_range[1]:
+    if clip_range is None:
+        return
+    numbers = isinstance(clip_range, (tuple, list)) and all(isinstance(end, (int, float)) for end in clip_range)
+    if not numbers or len(clip_range) != 2 or not clip_range[0] < clip_range[1]:
         raise ValueError(f"clip_range must be (low, high) with low < high, or None; got {clip_range!r}")
 
 

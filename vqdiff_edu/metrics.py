@@ -195,6 +195,10 @@ def label_accuracy(images: Float[Tensor, "n 1 28 28"], labels: Int[Tensor, " n"]
     """Share of images in [-1, 1] in which the classifier reads the label that was asked for."""
     if labels.shape != (len(images),):
         raise ValueError(f"labels must be [{len(images)}], one an image, got {list(labels.shape)}")
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise TypeError(f"labels must be whole numbers in 0 … 9, got {labels.dtype}")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) <= 9:
+        raise ValueError(f"labels must lie in 0 … 9, got {int(labels.min())} … {int(labels.max())}")
     return _agreement(classifier_features(images), labels)
 
 
@@ -429,6 +433,11 @@ def psnr(x: Float[Tensor, " n *dims"], y: Float[Tensor, " n *dims"]) -> Float[Te
     """
     if x.shape != y.shape or x.ndim < 2:
         raise ValueError(f"x and y must be batches of equal shape, got {list(x.shape)} and {list(y.shape)}")
+    for name, images in (("x", x), ("y", y)):
+        if not images.is_floating_point():
+            raise TypeError(f"{name} must be floats in [-1, 1], got {images.dtype}; data.to_float converts uint8")
+        if not images.isfinite().all():
+            raise ValueError(f"{name} must be finite; {int((~images.isfinite()).sum())} of its values are NaN or infinite")
     mse = (x.double() - y.double()).square().flatten(1).mean(1)
     return 10 * torch.log10(4 / mse)
 
@@ -467,4 +476,6 @@ def _generated(generate, labels: Tensor, generator: torch.Generator) -> Tensor:
         raise ValueError(
             f"generate must return images [{len(labels)}, 1, 28, 28], got {list(images.shape) if isinstance(images, Tensor) else type(images).__name__}"
         )
-    return _images(images.detach().float()).clamp(-1, 1)
+    if _images(images.detach()).max() > 1.5:
+        warnings.warn(f"generate returned values up to {images.max():.3g}: digits here are in [-1, 1]; what is beyond is cut", stacklevel=4)
+    return images.detach().float().clamp(-1, 1)

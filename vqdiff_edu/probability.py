@@ -43,6 +43,7 @@ def normal_kl(
     logvar2: Float[Tensor, "..."] | float,
 ) -> Float[Tensor, "..."]:
     """KL(N(mean1, exp(logvar1)) || N(mean2, exp(logvar2))) in nats, elementwise and broadcast (@eq-gaussian-kl). Sum it over a vector's entries."""
+    _check_float("mean1", mean1)
     logvar1, mean2, logvar2 = (torch.as_tensor(v, dtype=mean1.dtype, device=mean1.device) for v in (logvar1, mean2, logvar2))
     return 0.5 * (logvar2 - logvar1 + (logvar1 - logvar2).exp() + (mean1 - mean2).square() * (-logvar2).exp() - 1)
 
@@ -51,8 +52,15 @@ def gaussian_log_density(
     x: Float[Tensor, "..."], mean: Float[Tensor, "..."] | float, logvar: Float[Tensor, "..."] | float
 ) -> Float[Tensor, "..."]:
     """log N(x; mean, exp(logvar)) in nats, elementwise and broadcast. Sum it over a vector's entries."""
+    _check_float("x", x)
     mean, logvar = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (mean, logvar))
     return -0.5 * ((x - mean).square() * (-logvar).exp() + logvar + math.log(2 * math.pi))
+
+
+def _check_float(name: str, value: Tensor) -> None:
+    """TypeError unless floating point: in the dtype of an integer, a log-variance of 0.5 would become 0."""
+    if not value.is_floating_point():
+        raise TypeError(f"{name} must be a floating-point tensor, got {value.dtype}")
 
 
 def sample_gaussian(

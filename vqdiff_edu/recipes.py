@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['SHIPPED', 'make_vqvae', 'make_ddpm', 'make_captioner', 'make_latent', 'make_video', 'VQVAETask', 'DiffusionTask',
-           'vqvae_recipe', 'scene_vqvae_recipe', 'ddpm_recipe', 'latent_recipe', 'captioner_recipe', 'generate',
-           'measure_codec', 'measure_vqvae', 'measure_scene_vqvae', 'measure_generator', 'measure_classifier',
-           'measure_captioner', 'measure_video', 'digit_batches', 'scene_batches', 'latent_batches', 'speech_batches',
-           'writing_batches', 'Shipped', 'shipped', 'load_pretrained', 'train', 'measure']
+           'vqvae_recipe', 'scene_vqvae_recipe', 'ddpm_recipe', 'latent_recipe', 'captioner_recipe', 'digit_labels',
+           'generate', 'measure_codec', 'measure_vqvae', 'measure_scene_vqvae', 'measure_generator',
+           'measure_classifier', 'measure_captioner', 'measure_video', 'digit_batches', 'scene_batches',
+           'latent_batches', 'speech_batches', 'writing_batches', 'Shipped', 'shipped', 'load_pretrained', 'train',
+           'objective_of', 'measure']
 
 # %% ../nbs/7_tools/73_recipes.ipynb #7d582384
 from collections.abc import Callable, Iterable, Sequence
@@ -130,6 +131,19 @@ def captioner_recipe() -> Recipe:
     return Recipe("scene-captioner", steps, batch_size, lr=2e-3, weight_decay=0.01, warmup=steps // 20, channels_last=True)
 
 # %% ../nbs/7_tools/73_recipes.ipynb #f88fd4b5
+def digit_labels(labels: Int[Tensor, " batch"] | list[int]) -> Int[Tensor, " batch"]:
+    """Labels as int64; TypeError or ValueError unless they are one or more whole numbers in 0 … 9."""
+    try:
+        given = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"labels must be a tensor or list of whole numbers in 0 … 9, got {labels!r}") from None
+    if given.numel() and (given.is_floating_point() or given.is_complex() or given.dtype == torch.bool):
+        raise TypeError(f"labels must be whole numbers in 0 … 9, got {labels!r}")
+    if given.ndim != 1 or not len(given) or not 0 <= int(given.min()) <= int(given.max()) <= 9:
+        raise ValueError(f"labels must be one or more whole numbers in 0 … 9, in one row; got {labels!r}")
+    return given.long()
+
+
 def generate(
     model: nn.Module,
     labels: Int[Tensor, " batch"] | list[int],
@@ -139,14 +153,14 @@ def generate(
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "batch 1 28 28"]:
     """Digits for labels 0 … 9, in [-1, 1]; steps and guidance default to those of the model's card. The model must have `.diffusion`."""
-    if not hasattr(model, "diffusion"):
+    if not hasattr(model, "diffusion") or not isinstance(model, (UNet, LatentUNet)):
         raise TypeError(
             f"model must be a generator of digits with .diffusion, such as load_pretrained('mnist-ddpm'); got {type(model).__name__}"
         )
     card = getattr(model, "card", {})
     steps = num_inference_steps if num_inference_steps is not None else card.get("num_inference_steps", 20)
     scale = guidance_scale if guidance_scale is not None else card.get("guidance_scale", 1.0)
-    labels = torch.as_tensor(labels, device=next(model.parameters()).device)
+    labels = digit_labels(labels).to(next(model.parameters()).device)
     if isinstance(model, LatentUNet):
         return draw_latent(model, labels, num_inference_steps=steps, guidance_scale=scale, generator=generator)
     shape, cond = (len(labels), 1, 28, 28), {"label": labels}
@@ -334,7 +348,7 @@ SHIPPED |= {  # and the two that describe and film
 # %% ../nbs/7_tools/73_recipes.ipynb #64e6bdf5
 def shipped(name: str) -> Shipped:
     """The entry of a model; ValueError with the names there are."""
-    if name not in SHIPPED:
+    if not isinstance(name, str) or name not in SHIPPED:
         raise ValueError(f"name must be one of {', '.join(SHIPPED)}; got {name!r}")
     return SHIPPED[name]
 
@@ -342,14 +356,17 @@ def shipped(name: str) -> Shipped:
 def load_pretrained(name: str, folder: Path | str | None = None) -> nn.Module:
     """A shipped model in eval mode with its `.card`; from the package, or from a `folder` of one's own weights.
 
-    Raises ValueError for an unknown name, and for weights that are missing, damaged or made for another architecture.
+    Raises ValueError for an unknown name, and for weights that are missing, damaged, made for another architecture or trained on another objective.
     """
     entry, card, state = shipped(name), load_card(name, folder), load_state(name, folder)
-    model = entry.make(*map(load_pretrained, entry.parents), **card.get("model", {}))
+    parents = [load_pretrained(parent) for parent in entry.parents]
     try:
+        model = entry.make(*parents, **card.get("model", {}))
         model.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"the weights of {name!r} do not fit the model their card describes; train it again ({error})") from error
+    if (trained := card.get("objective")) != objective_of(model):
+        raise ValueError(f"the weights of {name!r} were trained to predict {trained!r}, the model made for them {objective_of(model)!r}")
     model.card = card
     return model.eval()
 
@@ -369,8 +386,15 @@ def train(name: str, out_dir: Path | str, *, resume: bool = True, folder: Path |
     run = fit(entry.task(model), batches, recipe, out_dir, resume=resume)
     hashes = {parent.card["name"]: parent.card["sha256"] for parent in parents}
     card = run.card | entry.card | {"model": sizes, "data": data, "parents": hashes}
+    if objective := objective_of(model):
+        card["objective"] = objective
     save_weights(run.model, name, card, folder)
     return measure(name, folder)
+
+
+def objective_of(model: nn.Module) -> str | None:
+    """What a diffusion model was trained to predict; None for other models."""
+    return getattr(getattr(model, "diffusion", None), "objective", None)
 
 
 def measure(name: str, folder: Path | str | None = None) -> nn.Module:

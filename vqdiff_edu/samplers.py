@@ -58,14 +58,22 @@ def walk(
     yield from tqdm(list(zip(steps, steps[1:] + [-1])), disable=not progress, desc="sampling")
 
 
-def beginning(model, shape, x_init: Tensor | None, generator: torch.Generator | None, device) -> Tensor:
+def beginning(
+    diffusion: GaussianDiffusion, model, shape, x_init: Tensor | None, t_start: int | None, generator: torch.Generator | None, device
+) -> Tensor:
     """The noise to begin with, on the model's device; or `x_init`, which must have the shape and is already noisy."""
     if device is None:
         device = x_init.device if x_init is not None else next(iter(getattr(model, "parameters", list)()), torch.empty(0)).device
+    if not isinstance(shape, (tuple, list)) or not all(isinstance(n, int) and n >= 1 for n in shape) or not shape:
+        raise ValueError(f"shape must be whole numbers of at least 1, the batch first, such as (16, 1, 28, 28); got {shape!r}")
+    if x_init is None and isinstance(t_start, int) and 0 <= t_start < diffusion.schedule.num_timesteps - 1:
+        raise ValueError(f"t_start={t_start} needs x_init, data that are already as noisy as step {t_start}")
     if x_init is None:
         return noise_like(torch.empty(shape, device=device), generator)
     if tuple(x_init.shape) != tuple(shape):
         raise ValueError(f"x_init must have shape {list(shape)}, got {list(x_init.shape)}")
+    if not x_init.isfinite().all():
+        raise ValueError(f"x_init must be finite; {int((~x_init.isfinite()).sum())} of its values are NaN or infinite")
     return x_init.to(device)
 
 
@@ -94,7 +102,7 @@ def sample_ddpm(
     progress: bool = False,
 ) -> Float[Tensor, " batch *dims"]:
     """Ancestral sampling (Ho et al. 2020, algorithm 2): draw from the posterior at the predicted x_0; no noise on the last step."""
-    x = beginning(model, shape, x_init, generator, device)
+    x = beginning(diffusion, model, shape, x_init, t_start, generator, device)
     for t, s in walk(diffusion, num_inference_steps, spacing, t_start, progress):
         mean, _, log_variance = diffusion.p_mean_variance(model, x, t, t_prev=s, cond=cond, uncond=uncond, guidance_scale=guidance_scale)
         x = mean + (0.5 * log_variance).exp() * noise_like(x, generator) if s >= 0 else mean
@@ -125,7 +133,7 @@ def sample_ddim(
     """DDIM (Song et al. 2021, equation 12): move the predicted noise to the next level; `eta` 0 is deterministic, 1 as random as DDPM."""
     if not 0.0 <= eta <= 1.0:
         raise ValueError(f"eta must lie in 0 … 1, got {eta!r}")
-    x = beginning(model, shape, x_init, generator, device)
+    x = beginning(diffusion, model, shape, x_init, t_start, generator, device)
     for t, s in walk(diffusion, num_inference_steps, spacing, t_start, progress):
         p = diffusion.predict(model, x, t, cond=cond, uncond=uncond, guidance_scale=guidance_scale)
         ab_t, ab_s = diffusion.schedule.alpha_bar(t), diffusion.schedule.alpha_bar(s)
@@ -157,7 +165,7 @@ def sample_dpmpp_2m(
     progress: bool = False,
 ) -> Float[Tensor, " batch *dims"]:
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): x_0 extrapolated from this step and the one before, in half the log-SNR."""
-    x, before, h_before = beginning(model, shape, x_init, generator, device), None, None
+    x, before, h_before = beginning(diffusion, model, shape, x_init, t_start, generator, device), None, None
     for t, s in walk(diffusion, num_inference_steps, spacing, t_start, progress):
         x_start = diffusion.predict(model, x, t, cond=cond, uncond=uncond, guidance_scale=guidance_scale).x_start
         ab_t, ab_s = diffusion.schedule.alpha_bar(t), diffusion.schedule.alpha_bar(s)
@@ -195,7 +203,7 @@ def sample_heun(
     In the angle φ nothing is infinite, not even at zero SNR. The last step, to clean data, is DDIM's.
     """
     guided = {"cond": cond, "uncond": uncond, "guidance_scale": guidance_scale}
-    x = beginning(model, shape, x_init, generator, device)
+    x = beginning(diffusion, model, shape, x_init, t_start, generator, device)
     for t, s in walk(diffusion, num_inference_steps, spacing, t_start, progress):
         p = diffusion.predict(model, x, t, **guided)
         ab_t, ab_s = diffusion.schedule.alpha_bar(t), diffusion.schedule.alpha_bar(s)

@@ -51,10 +51,11 @@ def check_timesteps(t: int | Int[Tensor, "*batch"], num_timesteps: int) -> Int[T
     steps = torch.as_tensor(t, device="cpu") if isinstance(t, Tensor) or hasattr(t, "__index__") else torch.tensor(math.nan)
     if steps.dtype == torch.bool or steps.is_floating_point() or steps.is_complex():
         raise TypeError(f"t must be an int or an integer tensor, got {t!r}")
+    steps = steps.long()
     outside = (steps < -1) | (steps >= num_timesteps)
     if bool(outside.any()):
         raise ValueError(f"t must lie in -1 … {num_timesteps - 1} (-1 is clean data), got {steps[outside].flatten()[0].item()}")
-    return steps.long()
+    return steps
 
 # %% ../nbs/3_diffusion/20_forward_process.ipynb #acb66359
 def linear_betas(num_timesteps: int) -> Float64[Tensor, " step"]:

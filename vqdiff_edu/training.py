@@ -87,22 +87,28 @@ class Recipe:
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
 
 # %% ../nbs/2_quantization/13_training.ipynb #39995803
+def _whole(value, least: int) -> bool:
+    """Whether value is a whole number, not below `least`."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
 def _check_recipe(r: Recipe) -> None:
     """Raise ValueError that names the first field out of range."""
     rules = {
-        "steps": (r.steps >= 1, "at least 1"),
-        "batch_size": (r.batch_size >= 1, "at least 1"),
+        **{
+            name: (_whole(getattr(r, name), 1), "a whole number, at least 1")
+            for name in ("steps", "batch_size", "checkpoint_every", "log_every")
+        },
+        "seed": (_whole(r.seed, 0), "a whole number, at least 0"),
         "lr": (0 < r.lr < math.inf, "positive"),
-        "weight_decay": (r.weight_decay >= 0, "0 or more"),
+        "weight_decay": (0 <= r.weight_decay < math.inf, "0 or more"),
         "betas": (len(r.betas) == 2 and all(0 <= b < 1 for b in r.betas), "two numbers in [0, 1)"),
-        "warmup": (0 <= r.warmup <= r.steps, f"between 0 and steps ({r.steps})"),
+        "warmup": (_whole(r.warmup, 0) and r.warmup <= r.steps, f"a whole number between 0 and steps ({r.steps})"),
         "schedule": (r.schedule in ("cosine", "constant"), "'cosine' or 'constant'"),
         "lr_floor": (0 <= r.lr_floor <= 1, "a fraction in [0, 1]"),
         "grad_clip": (r.grad_clip is None or r.grad_clip > 0, "positive, or None"),
         "ema_decay": (r.ema_decay is None or 0 <= r.ema_decay < 1, "in [0, 1), or None"),
         "precision": (r.precision in ("no", "bf16"), "'no' or 'bf16'"),
-        "checkpoint_every": (r.checkpoint_every >= 1, "at least 1"),
-        "log_every": (r.log_every >= 1, "at least 1"),
     }
     for name, (good, accepted) in rules.items():
         if not good:
@@ -162,6 +168,7 @@ def write_checkpoint(state: dict, path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
         raise OSError(f"the checkpoint {path} could not be written ({error}); an earlier one, if any, is untouched") from error
 
 
@@ -385,7 +392,17 @@ def restore(t: Training) -> None:
     if not t.path.exists():
         return
     state = read_checkpoint(t.path)
-    _check_same_run(t, state)
+    try:
+        _check_same_run(t, state)
+        _take_over(t, state)
+    except (RuntimeError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"the checkpoint {t.path} does not fit this training ({error}); was the model changed? Train with resume=False or in another out_dir"
+        ) from error
+
+
+def _take_over(t: Training, state: dict) -> None:
+    """Put a checkpoint's state into every part of the training."""
     t.task.model.load_state_dict(state["model"])
     if t.average is not t.task.model:
         t.average.load_state_dict(state["average"])
@@ -482,6 +499,7 @@ def study(name: str, run, cases: list) -> list:
 
     Rows live in results/<name>.json at the repository's root: what is there (same case, same profile) is read, the rest is run and added at once,
     so a study can be stopped and continued. `run` returns a dict of numbers. In the smoke profile every case runs anew, and nothing is read or written.
+    Rows measured on a stand-in are not kept.
     """
     if profile() == "smoke":
         return [_measure(run, case) for case in cases]
@@ -491,8 +509,11 @@ def study(name: str, run, cases: list) -> list:
         known = [row for row in _read_rows(path) if row["case"] == _plain(case) and row["profile"] == profile()]
         if not known:
             known = [_measure(run, case)]
-            _write_rows(path, _read_rows(path) + known)
+            if "stand-in" not in known[0]["source"]:
+                _write_rows(path, _read_rows(path) + known)
         rows.append(known[0])
+    if "stand-in" in _data_source() and any("stand-in" not in row["source"] for row in rows):
+        print(f"{path.name}: measured on {rows[0]['source']}, read from results/; the data here are a stand-in")
     return rows
 
 # %% ../nbs/2_quantization/13_training.ipynb #ad927788

@@ -137,7 +137,7 @@ class UNet(UNetLayers):
         heads: int = 4,
         dropout: float = 0.0,
     ):
-        check_network(in_channels, channels, blocks, patch, label_dropout, heads, dropout)
+        check_network(in_channels, channels, blocks, num_classes, embedding, patch, label_dropout, heads, dropout)
         super().__init__(in_channels, channels, blocks, patch, num_classes, label_dropout, embedding, heads, dropout)
 
     def forward(
@@ -171,8 +171,13 @@ def check_call(model: UNetLayers, x: Tensor, t: Tensor, label: Tensor | None) ->
         raise ValueError(
             f"x must be [batch, {model.in_channels}, height, width] with sides divisible by {model.divisor}, got {list(x.shape)}"
         )
-    if t.shape != x.shape[:1]:
-        raise ValueError(f"t must hold one step an example, shape [{len(x)}]; got {list(t.shape)}")
+    if len(x) == 0 or not x.is_floating_point():
+        raise ValueError(f"x must hold at least one picture of floats, got {list(x.shape)} of {x.dtype}")
+    for name, value in {"t": t, "label": label}.items():
+        if value is not None and (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool):
+            raise TypeError(f"{name} must hold whole numbers, got {value.dtype}")
+    if t.shape != x.shape[:1] or int(t.min()) < 0:
+        raise ValueError(f"t must hold one step of at least 0 an example, shape [{len(x)}]; got {t.tolist()}")
     if label is not None and model.label is None:
         raise ValueError("label was given to a model without classes; make it with num_classes")
     if label is not None and label.shape != x.shape[:1]:
@@ -183,9 +188,10 @@ def check_call(model: UNetLayers, x: Tensor, t: Tensor, label: Tensor | None) ->
         )
 
 # %% ../nbs/3_diffusion/25_unet.ipynb #e2e2aecf
-def check_network(in_channels, channels, blocks, patch, label_dropout, heads, dropout) -> None:
+def check_network(in_channels, channels, blocks, num_classes, embedding, patch, label_dropout, heads, dropout) -> None:
     """Raise ValueError naming the argument of UNet that cannot be built."""
-    for name, value in (("in_channels", in_channels), ("patch", patch), ("heads", heads)):
+    whole = {"in_channels": in_channels, "embedding": embedding, "patch": patch, "heads": heads}
+    for name, value in (whole if num_classes is None else whole | {"num_classes": num_classes}).items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     if not channels or any(not isinstance(c, int) or c < 1 or c % 8 for c in channels):

@@ -115,7 +115,7 @@ class Codebook(nn.Module):
     def lookup(self, indices: Int[Tensor, " batch *space"]) -> Float[Tensor, "batch dim *space"]:
         """The codes' vectors for indices in 0 … num_embeddings - 1."""
         check_indices(indices, self.num_embeddings)
-        return F.embedding(indices, self.normalise(self.codebook)).movedim(-1, 1)
+        return F.embedding(indices.long(), self.normalise(self.codebook)).movedim(-1, 1)
 
     @torch.no_grad()
     def start(self, vectors: Float[Tensor, "n dim"]) -> None:
@@ -229,7 +229,7 @@ class VectorQuantizer(NearestCodeQuantizer):
 def check_options(num_embeddings, embedding_dim, commitment_cost, ema_decay, revive_below, estimator, metric) -> None:
     """Raise ValueError naming the option of VectorQuantizer that is out of range."""
     for name, value in (("num_embeddings", num_embeddings), ("embedding_dim", embedding_dim)):
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     for name, value in (("commitment_cost", commitment_cost), ("revive_below", revive_below)):
         if not 0 <= value < float("inf"):
@@ -253,8 +253,10 @@ def check_latents(z_e: Tensor, dim: int) -> None:
 
 
 def check_indices(indices: Tensor, num_embeddings: int) -> None:
-    """Raise TypeError or ValueError unless indices are whole numbers in 0 … num_embeddings - 1."""
+    """Raise TypeError or ValueError unless indices are whole numbers in 0 … num_embeddings - 1, with a batch axis."""
     if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
         raise TypeError(f"indices must be an integer tensor, got {indices.dtype}")
+    if indices.ndim < 1:
+        raise ValueError(f"indices must be [batch, *space], got the single number {indices.item()}")
     if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < num_embeddings:
         raise ValueError(f"indices must lie in 0 … {num_embeddings - 1}, got {int(indices.min())} … {int(indices.max())}")

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['BANDS', 'FEATURES', 'SHARPNESS', 'SHARE', 'stretch_means', 'frame_times', 'frame_features', 'untold',
            'audio_condition', 'TemporalAttention', 'hands', 'VideoLayers', 'VideoUNet', 'check_image_model',
-           'check_video_call', 'video_noise', 'VideoTask', 'check_attached', 'encode_video', 'decode_video',
-           'video_recipe', 'speak', 'mp4_bytes', 'write_mp4', 'write_wav', 'check_film', 'Film', 'show_strip',
-           'median_curve', 'true_videos', 'score_videos', 'measure_videos', 'frame_statistics']
+           'check_video_call', 'video_noise', 'VideoTask', 'check_attached', 'check_speaking', 'encode_video',
+           'decode_video', 'video_recipe', 'speak', 'mp4_bytes', 'write_mp4', 'write_wav', 'check_film', 'Film',
+           'show_strip', 'median_curve', 'true_videos', 'score_videos', 'measure_videos', 'frame_statistics']
 
 # %% ../nbs/5_crossmodal/45_audio_to_video.ipynb #97a2d978
 import base64
@@ -67,7 +67,7 @@ def frame_features(
     """
     ends = energy_curve(samples, lengths, frames)
     starts = F.pad(ends[:, :-1], (1, 0))
-    decibels = log_mel(F.pad(samples, (0, 80)))  # at least one tick
+    decibels = log_mel(F.pad(samples.float(), (0, 80)))  # at least one tick
     bands = stretch_means(decibels.unflatten(1, (BANDS, -1)).mean(2), lengths, frames)
     bands = ((bands - bands.amax((1, 2), keepdim=True)) / 35).clamp(min=-1.5)
     return torch.cat([torch.stack([torch.ones_like(ends), frame_times(frames).to(ends).expand_as(ends), starts, ends], 2), bands], 2)
@@ -262,6 +262,16 @@ def check_attached(model: VideoUNet) -> None:
             "model has no classifier to listen with; attach(load_pretrained('spoken-digits')), or take load_pretrained('writing-video')"
         )
 
+
+def check_speaking(samples: Tensor, guide: str, guidance_scale: float | None) -> None:
+    """Raise ValueError naming the argument of `speak` that does not fit; lengths and values of recordings are looked at by `energy_curve`."""
+    if guide not in ("what", "both"):
+        raise ValueError(f"guide must be 'what' or 'both', got {guide!r}")
+    if samples.ndim != 2 or not samples.numel():
+        raise ValueError(f"samples must be [batch, sample] and not empty, got {list(samples.shape)}; a single recording is samples[None]")
+    if guidance_scale is not None and not math.isfinite(guidance_scale):
+        raise ValueError(f"guidance_scale must be finite, got {guidance_scale!r}")
+
 # %% ../nbs/5_crossmodal/45_audio_to_video.ipynb #615d825d
 @torch.no_grad()
 def encode_video(codec, video: Float[Tensor, "batch frame 1 28 28"]) -> Float[Tensor, "batch frame channel 7 7"]:
@@ -296,16 +306,15 @@ def speak(
     """Sixteen frames in [-1, 1] for each recording, by DDIM. The defaults are those of the model's card; `lengths` default to all samples.
 
     `guide` says what guidance leaves out of the comparison: "what" (the word; the frames still hear) or "both". Raises ValueError for recordings that do
-    not fit, another `guide`, and a model without a classifier and a VQ-VAE.
+    not fit, another `guide`, a scale that is not finite, and a model without a classifier and a VQ-VAE.
     """
     check_attached(model)
-    if guide not in ("what", "both"):
-        raise ValueError(f"guide must be 'what' or 'both', got {guide!r}")
+    check_speaking(samples, guide, guidance_scale)
     lengths = torch.full((len(samples),), samples.shape[1], device=samples.device) if lengths is None else lengths
     cond = audio_condition(model.ears[0].to(samples.device), samples, lengths)
     uncond = model.null_cond(len(samples)) | ({"frames": cond["frames"]} if guide == "what" else {})
     card = getattr(model, "card", {})
-    steps = num_inference_steps or card.get("num_inference_steps", 20)
+    steps = card.get("num_inference_steps", 20) if num_inference_steps is None else num_inference_steps
     scale = card.get("guidance_scale", 2.0) if guidance_scale is None else guidance_scale
     x = video_noise((len(samples), FRAMES, model.image.in_channels, 7, 7), share, generator, samples.device)
     z = sample_ddim(model.diffusion, model, x.shape, num_inference_steps=steps, cond=cond, uncond=uncond, guidance_scale=scale, x_init=x)
@@ -317,11 +326,11 @@ def mp4_bytes(
 ) -> bytes:
     """A film (H.264, AAC) whose frames last as long as the sound together; its last one stays `hold` seconds more. `scale` enlarges pixels.
 
-    Raises ValueError for shapes that do not fit, RuntimeError with ffmpeg's own words if it fails.
+    Raises ValueError for shapes that do not fit and values that are not finite, RuntimeError with ffmpeg's own words if it fails.
     """
     import imageio_ffmpeg
 
-    check_film(video, samples)
+    check_film(video, samples, scale)
     fps = len(video) * rate / len(samples)
     pixels = to_uint8(video.detach().cpu().clamp(-1, 1))
     height, width = (scale * side for side in video.shape[2:])
@@ -355,12 +364,18 @@ def write_wav(path: str | Path, samples: Float[Tensor, " sample"], rate: int = 8
         file.writeframes(data)
 
 
-def check_film(video: Tensor, samples: Tensor) -> None:
-    """Raise ValueError unless video is [frame, 1, height, width] with even sides once enlarged, and samples one-dimensional; both not empty."""
+def check_film(video: Tensor, samples: Tensor, scale: int = 2) -> None:
+    """Raise ValueError unless video is [frame, 1, height, width] with even sides once enlarged, and samples one-dimensional; both finite, not empty."""
     if video.ndim != 4 or video.shape[1] != 1 or not video.numel():
         raise ValueError(f"video must be [frame, 1, height, width], got {list(video.shape)}; one of a batch is video[0]")
     if samples.ndim != 1 or not samples.numel():
         raise ValueError(f"samples must be [sample], got {list(samples.shape)}; take the recording's own length")
+    if not isinstance(scale, int) or scale < 1 or any(scale * side % 2 for side in video.shape[2:]):
+        height, width = video.shape[2:]
+        raise ValueError(f"scale must be a whole number that makes both sides even, for H.264; got {scale!r} for {height} × {width} pixels")
+    for name, x in (("video", video), ("samples", samples)):
+        if not x.isfinite().all():
+            raise ValueError(f"{name} must be finite; {int((~x.isfinite()).sum())} of its values are NaN or infinite")
 
 # %% ../nbs/5_crossmodal/45_audio_to_video.ipynb #198eabcb
 class Film:
@@ -417,13 +432,16 @@ def score_videos(video: Float[Tensor, "n 16 1 28 28"], recordings: Speech, basel
     """Was the right digit written, and in time? Errors of timing are means over frames of |ink - energy|, each a share of the whole.
 
     "shuffled" holds each video against another recording's energy (the next in a shuffled order), "constant" the `baseline` curve against each recording's.
+    Raises ValueError for fewer than two recordings: there would be no other.
     """
+    if len(recordings) < 2:
+        raise ValueError(f"recordings must be two or more, as each film is held against another's sound; got {len(recordings)}")
     energy, ink = energy_curve(recordings.samples, recordings.lengths), ink_curve(video)
     order = torch.randperm(len(video), generator=torch.Generator().manual_seed(0))
     other = torch.empty_like(order)
     other[order] = order.roll(1)
     errors = timing_error(ink, energy)
-    low, high = t_interval(errors.tolist()) if len(errors) > 1 else (float("nan"),) * 2
+    low, high = t_interval(errors.tolist())
     return {
         "last_frame": label_accuracy(video[:, -1], recordings.labels),
         "timing": errors.mean().item(),

@@ -89,7 +89,11 @@ def check_pictures(x: Tensor, channels: int, downsample: int) -> None:
 
 
 def check_grid(name: str, given: Tensor, z: Tensor, dim: int) -> None:
-    """Raise ValueError naming what was `given` unless the latents `z` that belong to it are [batch, dim, height, width]."""
+    """Raise ValueError or TypeError naming what was `given` unless the latents `z` that belong to it are finite floats [batch, dim, height, width]."""
+    if not z.is_floating_point():
+        raise TypeError(f"{name} must be a float tensor, got {z.dtype}")
+    if not z.isfinite().all():
+        raise ValueError(f"{name} must be finite; {int((~z.isfinite()).sum())} of its values are NaN or infinite")
     if z.ndim != 4 or z.shape[1] != dim:
         raise ValueError(f"{name} must stand for latents [batch, {dim}, height, width], got {name} of shape {list(given.shape)}")
 
@@ -116,7 +120,7 @@ class PictureCodec(nn.Module):
     def encode_latents(self, x: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch dim h w"]:
         """The continuous latents, before quantization."""
         check_pictures(x, self.in_channels, self.downsample)
-        return self.encoder(x)
+        return self.encoder(x.to(next(self.parameters()).dtype))
 
     def encode(self, x: Float[Tensor, "batch channel height width"]) -> Int[Tensor, " batch *space"]:
         """The indices of an image's codes."""
@@ -131,6 +135,7 @@ class PictureCodec(nn.Module):
     def decode_latents(self, z: Float[Tensor, "batch dim h w"], quantize: bool = True) -> Float[Tensor, "batch channel height width"]:
         """The image that latents stand for, after replacing them by their codes or, with quantize=False, as they are."""
         check_grid("z", z, z, self.quantizer.embedding_dim)
+        z = z.to(next(self.parameters()).dtype)
         return self.decoder(self.quantize(z).z_q if quantize else z)
 
     def quantize(self, z: Float[Tensor, "batch dim h w"]) -> Quantized:

@@ -95,7 +95,10 @@ def load_card(name: str, folder: Path | str | None = None) -> dict:
     """The card of `name`; ValueError if there is none, or if it cannot be read."""
     path = weights_path(name, folder).with_suffix(".json")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(card, dict):
+            raise ValueError(f"it holds a {type(card).__name__}, not an object")
+        return card
     except FileNotFoundError:
         raise ValueError(f"name: {name!r} has weights but no card; {path} is missing, install the package again") from None
     except ValueError as error:

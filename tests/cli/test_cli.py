@@ -11,7 +11,7 @@ from vqdiff_edu.caption import unreadable
 from vqdiff_edu.cli import app, parse_labels
 from vqdiff_edu.data import digits
 from vqdiff_edu.recipes import SHIPPED
-from vqdiff_edu.scenes import draw_scenes
+from vqdiff_edu.scenes import draw_scenes, parse
 
 RUNNER = CliRunner()
 
@@ -60,7 +60,37 @@ def test_caption_says_what_is_on_a_picture(tmp_path):
     save_image((255 - scene.images.float()) / 255, tmp_path / "paper.png")
     out = run("caption", str(tmp_path / "paper.png"))
     assert out.exit_code == 0, out.output
-    assert not unreadable(out.output.strip())
+    assert not unreadable(out.output.splitlines()[-1])
+
+
+def caption_of(path, picture):
+    save_image(picture, path)
+    out = run("caption", str(path))
+    assert out.exit_code == 0, out.output
+    *notes, said = out.output.splitlines()
+    assert all(note.startswith("note: ") for note in notes)
+    return " ".join(notes), said
+
+
+def test_caption_notes_what_was_done_to_the_picture(tmp_path):
+    """Only a scene as the captioner knows it, 56 × 56 on black, is taken as it is."""
+    scene = draw_scenes(60, digits("test"), torch.Generator().manual_seed(3))
+    row = next(i for i, s in enumerate(scene.scenes) if {thing.ink for thing in s.things} == {"faint"} and len(s.things) == 1)
+    picture = scene.images[row].float() / 255
+    notes, said = caption_of(tmp_path / "black.png", picture)
+    assert notes == "" and parse(said).things[0].ink == "faint"
+    notes, said = caption_of(tmp_path / "paper.png", 1 - picture)
+    assert "brought to" not in notes and "darkest stroke is taken for full ink" in notes and parse(said).things[0].ink == "bold"
+    wide = torch.nn.functional.pad(1 - picture, (14, 14, 0, 0), value=1.0)
+    notes, said = caption_of(tmp_path / "wide.png", wide)
+    assert "wide.png has 84 × 56 pixels: brought to 56 × 56" in notes
+
+
+def test_what_is_no_caption_is_an_error(tmp_path):
+    save_image(torch.rand(1, 56, 56, generator=torch.Generator().manual_seed(0)), tmp_path / "noise.png")
+    out = run("caption", str(tmp_path / "noise.png"))
+    assert out.exit_code == 2 and out.output.startswith("error: image: ") and "noise.png shows nothing that can be told" in out.output
+    assert "the model stammers" in out.output
 
 
 def tone(path, rate=8000, channels=1, seconds=0.5):
@@ -77,6 +107,21 @@ def test_speak_writes_a_film_with_its_sound(tmp_path, rate, channels):
     assert out.exit_code == 0, out.output
     assert ("resampled to 8,000" in out.output) == (rate != 8000) and "heard a " in out.output
     assert (tmp_path / "film.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize(("arguments", "said"), [(("--steps", "0"), "num_inference_steps"), (("--guidance", "nan"), "guidance_scale")])
+def test_speak_refuses_numbers_that_do_not_fit(tmp_path, arguments, said):
+    tone(tmp_path / "tone.wav")
+    out = run("speak", str(tmp_path / "tone.wav"), *arguments, "--out", str(tmp_path / "film.mp4"))
+    assert out.exit_code == 2 and out.output.startswith("error: ") and said in out.output
+    assert not (tmp_path / "film.mp4").exists()
+
+
+@pytest.mark.parametrize("source", ["auto", "stand-in"])
+def test_data_in_a_folder_that_is_not_there(tmp_path, monkeypatch, source):
+    monkeypatch.setenv("VQDIFF_DATA", str(tmp_path / "nowhere"))
+    out = run("data", "--source", source)
+    assert out.exit_code == 2 and "error: " in out.output and "VQDIFF_DATA" in out.output
 
 
 def test_files_that_do_not_fit_get_a_sentence(tmp_path):

@@ -33,7 +33,9 @@ def test_a_file_that_is_not_there(tmp_path):
         (wav(TONE)[:30], "cannot be read as sound|no samples"),
         (b"ID3 this is no wav" * 50, "cannot be read as sound"),
         (wav(np.zeros(0)), "holds no samples"),
-        (wav(np.zeros(4000)), "is silent"),
+        (wav(np.zeros(4000)), "is silent: no sample is more than 0"),
+        (wav(np.full(4000, 0.5)), "is silent: no sample is more than"),
+        (wav(np.stack([TONE, -TONE], 1)), "is silent: its channels cancel each other"),
         (wav(TONE[:200]), "lasts 25 ms.*at least 32 ms"),
         (wav(np.tile(TONE, 6)), r"lasts 6\.0 s; at most 5 s"),
         (wav(np.array([0.1, np.nan] * 500), subtype="FLOAT"), "500 samples that are not finite"),
@@ -47,13 +49,11 @@ def test_read_wav_refuses(tmp_path, content, message):
         read_wav(path)
 
 
-def test_a_truncated_recording_is_refused_or_short(tmp_path):
+def test_a_truncated_recording_is_short_and_says_so(tmp_path):
     path = tmp_path / "cut.wav"
     path.write_bytes(wav(TONE)[:5000])
-    try:
+    with pytest.warns(UserWarning, match="cut.wav is cut off: 5,000 of 16,044 bytes"):
         assert 256 <= len(read_wav(path)) < 2600
-    except ValueError as problem:
-        assert "cut.wav" in str(problem)
 
 
 EVIL = [
@@ -194,6 +194,17 @@ def test_a_missing_data_folder_is_an_error_that_names_the_variable(monkeypatch, 
         (lambda: spectrogram(torch.zeros(1, 100), torch.tensor([101])), ValueError, "lengths must be"),
         (lambda: classify(SpeechClassifier(), torch.zeros(1, 100), torch.tensor([0])), ValueError, "lengths must be"),
         (lambda: classify(SpeechClassifier(), torch.zeros(1, 100, dtype=torch.int64)), TypeError, "samples must be floating point"),
+        (
+            lambda: classify(SpeechClassifier(), torch.zeros(100)),
+            ValueError,
+            r"samples must be \[batch, sample\] and not empty, got shape \[100\]",
+        ),
+        (
+            lambda: classify(SpeechClassifier(), torch.zeros(1, 100), torch.tensor([50.5])),
+            TypeError,
+            "lengths must be whole numbers.*float32",
+        ),
+        (lambda: spectrogram(torch.zeros(1, 100), torch.tensor([True])), TypeError, "lengths must be whole numbers.*bool"),
     ],
 )
 def test_functions_refuse_by_name(call, error, message):

@@ -91,6 +91,14 @@ def test_pictures_that_are_not_finite(bad):
         attention_maps(PATCHES, x, [SENTENCE])
 
 
+@pytest.mark.parametrize("value", [1.1, -1.1, 255.0])
+def test_pictures_out_of_range(value):
+    x = torch.zeros(1, 1, 56, 56)
+    x[0, 0, 3, 3] = value
+    with pytest.raises(ValueError, match=rf"images must lie in \[-1, 1\], got .*{value:g}"):
+        caption(PATCHES, x)
+
+
 def test_bytes_for_floats():
     with pytest.raises(TypeError, match="images must be float in .*uint8.*to_float"):
         caption(PATCHES, torch.zeros(1, 1, 56, 56, dtype=torch.uint8))

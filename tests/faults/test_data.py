@@ -96,12 +96,12 @@ X = {"x": torch.arange(10)}
 @pytest.mark.parametrize(
     ("arguments", "keywords", "message"),
     [
-        ((X, 0), {}, "batch_size must be in 1 … 10.*got 0"),
-        ((X, 11), {}, "batch_size must be in 1 … 10.*got 11"),
+        ((X, 0), {}, "batch_size must be a whole number in 1 … 10.*got 0"),
+        ((X, 11), {}, "batch_size must be a whole number in 1 … 10.*got 11"),
         (({"x": torch.zeros(0)}, 1), {}, "one length above 0"),
         (({}, 1), {}, "one length above 0"),
         (({"x": torch.zeros(3), "y": torch.zeros(4)}, 1), {}, "'x': 3, 'y': 4"),
-        ((X, 2), {"epochs": 0}, "epochs must be at least 1"),
+        ((X, 2), {"epochs": 0}, "epochs must be a whole number of at least 1"),
     ],
 )
 def test_batches_refuses(arguments, keywords, message):
@@ -153,3 +153,15 @@ def test_an_empty_page_is_refused(tmp_path, grey):
     Image.new("L", (40, 30), grey).save(path)
     with pytest.raises(ValueError, match=r"page\.png .* nothing stands out from the ground"):
         read_picture(path)
+
+
+@pytest.mark.parametrize("arguments", [{"batch_size": 2.5}, {"batch_size": True}, {"batch_size": 2, "epochs": 1.5}])
+def test_batches_and_passes_are_whole(arguments):
+    with pytest.raises(ValueError, match=f"{list(arguments)[-1]} must be a whole number"):
+        Batches({"x": torch.zeros(10)}, **arguments)
+
+
+def test_a_place_between_two_batches():
+    batches = Batches({"x": torch.zeros(10)}, 2)
+    with pytest.raises(ValueError, match="position 1.5"):
+        batches.load_state_dict(batches.state_dict() | {"position": 1.5})

@@ -62,3 +62,23 @@ def test_a_step_that_no_network_was_trained_on(t):
 def test_training_a_network_whose_output_would_broadcast():
     with pytest.raises(ValueError, match="model must return"):
         GaussianDiffusion(SCHEDULE).training_losses(lambda x, t: x[:, :, :1], torch.zeros(1, 1, 2, 2), torch.tensor([3]))
+
+
+def test_a_schedule_and_two_ends():
+    with pytest.raises(TypeError, match="schedule must be a NoiseSchedule.*got str"):
+        GaussianDiffusion("linear")
+    for clip_range in (("a", "b"), (0, 1, 2), 1.0):
+        with pytest.raises(ValueError, match="clip_range must be"):
+            GaussianDiffusion(SCHEDULE, clip_range=clip_range)
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_guidance_is_finite(scale):
+    with pytest.raises(ValueError, match="guidance_scale must be a finite number"):
+        GaussianDiffusion(SCHEDULE).predict(lambda x, t: x, torch.zeros(2, 1, 2, 2), 3, uncond={}, guidance_scale=scale)
+
+
+def test_guidance_does_not_broadcast():
+    model = lambda x, t, rows=4: x[:rows]  # noqa: E731
+    with pytest.raises(ValueError, match="model must return the shape of x"):
+        GaussianDiffusion(SCHEDULE).predict(model, torch.zeros(4, 1, 2, 2), 3, uncond={"rows": 1}, guidance_scale=2.0)

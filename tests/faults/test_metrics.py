@@ -144,3 +144,34 @@ def test_one_replicate_has_no_interval():
 def test_generators(generate, n, words):
     with pytest.raises(ValueError, match=words):
         m.evaluate_samples(generate, n=n, replicates=1, source="stand-in")
+
+
+def test_psnr_takes_finite_floats():
+    x = torch.zeros(2, 1, 4, 4)
+    with pytest.raises(TypeError, match="y must be floats.*torch.uint8"):
+        m.psnr(x, x.byte())
+    with pytest.raises(ValueError, match="x must be finite; 32"):
+        m.psnr(x * math.nan, x)
+
+
+@pytest.mark.parametrize(
+    "labels, error, message",
+    [
+        ([17, -1], ValueError, "labels must lie in 0 … 9, got -1 … 17"),
+        ([1.5, 2.0], TypeError, "labels must be whole numbers"),
+        ([True, False], TypeError, "labels must be whole numbers"),
+    ],
+)
+def test_labels_that_no_digit_has(labels, error, message):
+    with pytest.raises(error, match=message):
+        m.label_accuracy(-torch.ones(2, 1, 28, 28), torch.tensor(labels))
+
+
+def test_a_generator_of_bytes_is_told_so():
+    with pytest.raises(TypeError, match="images must be a float tensor.*uint8"):
+        m.evaluate_samples(lambda y, g: torch.zeros(len(y), 1, 28, 28, dtype=torch.uint8), n=10, replicates=1)
+
+
+def test_values_far_outside_are_noticed():
+    with pytest.warns(UserWarning, match="generate returned values up to 254"):
+        m._generated(lambda y, g: 255 * torch.rand(len(y), 1, 28, 28).round() - 1, torch.arange(10), None)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vqdiff_edu.probability import categorical_kl, condition_gaussian, gaussian_product, sample_gaussian
+from vqdiff_edu.probability import categorical_kl, condition_gaussian, gaussian_log_density, gaussian_product, normal_kl, sample_gaussian
 
 ONE = torch.ones(1)
 
@@ -42,3 +42,10 @@ def test_gaussian_product_refuses_variances_that_are_none(which, bad):
 def test_condition_gaussian_names_what_does_not_fit(mean, cov, index, observed, match):
     with pytest.raises(ValueError, match=match):
         condition_gaussian(mean, cov, index, observed)
+
+
+def test_whole_numbers_are_refused_and_not_rounded():
+    with pytest.raises(TypeError, match="mean1 must be a floating-point tensor, got torch.int64"):
+        normal_kl(torch.tensor([1]), 0.5, 0.7, -0.5)
+    with pytest.raises(TypeError, match="x must be a floating-point tensor, got torch.int64"):
+        gaussian_log_density(torch.tensor([0, 1]), 0.5, 0.3)

@@ -43,3 +43,19 @@ def test_steps_that_are_not_whole(changes):
     (name,) = changes
     with pytest.raises(TypeError, match=f"{name} must be an int"):
         sample(**changes)
+
+
+@pytest.mark.parametrize("shape", [4, (), (0, 1, 2, 2), (2.0, 1, 2, 2)])
+def test_shape_is_whole_numbers(shape):
+    with pytest.raises(ValueError, match="shape must be whole numbers"):
+        sample_ddim(DIFFUSION, lambda x, t: x, shape, num_inference_steps=2)
+
+
+def test_a_beginning_with_nan():
+    with pytest.raises(ValueError, match="x_init must be finite; 8"):
+        sample_ddim(DIFFUSION, lambda x, t: x, (2, 1, 2, 2), num_inference_steps=2, x_init=torch.full((2, 1, 2, 2), float("nan")))
+
+
+def test_a_later_start_needs_something_that_is_less_noisy():
+    with pytest.raises(ValueError, match="t_start=10 needs x_init"):
+        sample_ddim(DIFFUSION, lambda x, t: x, (2, 1, 2, 2), num_inference_steps=2, t_start=10)

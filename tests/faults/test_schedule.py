@@ -104,3 +104,9 @@ def test_coefficients_do_not_multiply_bytes():
         expand(torch.tensor(0.5), X.to(torch.uint8))
     with pytest.raises(TypeError, match="x must be floating point"):
         q_sample(NoiseSchedule.linear(100), X.to(torch.uint8), 5, X.to(torch.uint8))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_steps_of_any_whole_dtype(dtype):
+    schedule = NoiseSchedule.linear(1000)
+    assert torch.equal(schedule.alpha_bar(torch.tensor([3], dtype=dtype)), schedule.alpha_bar(torch.tensor([3])))

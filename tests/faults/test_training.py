@@ -44,11 +44,16 @@ def test_unknown_profile(monkeypatch):
     "field, value",
     [
         ("steps", 0),
+        ("steps", 10.5),
         ("batch_size", 0),
+        ("batch_size", 8.0),
+        ("seed", "a"),
+        ("seed", None),
         ("lr", 0.0),
         ("lr", float("inf")),
         ("lr", float("nan")),
         ("weight_decay", -0.1),
+        ("weight_decay", float("inf")),
         ("betas", (0.9, 1.0)),
         ("betas", (0.9,)),
         ("warmup", 21),
@@ -57,7 +62,9 @@ def test_unknown_profile(monkeypatch):
         ("grad_clip", 0.0),
         ("ema_decay", 1.0),
         ("precision", "fp16"),
+        ("warmup", 2.5),
         ("checkpoint_every", 0),
+        ("checkpoint_every", True),
         ("log_every", 0),
     ],
 )
@@ -166,3 +173,32 @@ def test_studies(tmp_path, monkeypatch):
     (tmp_path / "results" / "broken.json").write_text('[{"case": {"x": 1}, "out')
     with pytest.raises(ValueError, match="broken.json is not valid JSON"):
         study("broken", lambda x: {"y": 1.0}, [{"x": 1}])
+
+
+def test_a_checkpoint_of_another_model(tmp_path):
+    fit(Task(), batches(), RECIPE, tmp_path)
+    other = Task()
+    other.model = nn.Linear(9, 9)
+    with pytest.raises(ValueError, match=r"(?s)checkpoint .* does not fit this training.*was the model changed\?"):
+        fit(other, batches(), RECIPE, tmp_path, resume=True)
+
+
+def test_a_checkpoint_that_lacks_something(tmp_path):
+    run = fit(Task(), batches(), RECIPE, tmp_path)
+    path = next(tmp_path.rglob("checkpoint.pt"))
+    state = read_checkpoint(path)
+    del state["optimizer"]
+    training.write_checkpoint(state, path)
+    with pytest.raises(ValueError, match="does not fit this training.*optimizer"):
+        fit(Task(), batches(), RECIPE, tmp_path, resume=True)
+    assert run.history
+
+
+def test_a_full_disk_leaves_no_half_checkpoint(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="could not be written"):
+        training.write_checkpoint({}, tmp_path / "checkpoint.pt")
+    assert not list(tmp_path.iterdir())

@@ -62,3 +62,29 @@ def test_a_network_that_cannot_be_built(arguments, message):
 def test_never_and_always_dropped_are_accepted():
     for rate in (0, 1):
         UNet(channels=(8,), embedding=16, label_dropout=rate)
+
+
+@pytest.mark.parametrize(
+    "t, label, error, message",
+    [
+        (torch.tensor([0.5, 1.5]), None, TypeError, "t must hold whole numbers, got torch.float32"),
+        (torch.tensor([True, False]), None, TypeError, "t must hold whole numbers, got torch.bool"),
+        (torch.tensor([-5, 1]), None, ValueError, "t must hold one step of at least 0"),
+        (T, torch.tensor([1.0, 2.0]), TypeError, "label must hold whole numbers, got torch.float32"),
+    ],
+)
+def test_steps_and_labels_are_whole(t, label, error, message):
+    with pytest.raises(error, match=message):
+        MODEL(X, t, label=label)
+
+
+def test_pictures_are_floats_and_not_none():
+    for x, t in ((X.byte(), T), (X[:0], T[:0])):
+        with pytest.raises(ValueError, match="x must hold at least one picture of floats"):
+            MODEL(x, t)
+
+
+@pytest.mark.parametrize("argument, value", [("num_classes", 0), ("num_classes", -3), ("embedding", -4), ("embedding", 2.0)])
+def test_classes_and_embedding_are_whole(argument, value):
+    with pytest.raises(ValueError, match=f"{argument} must be a whole number of at least 1"):
+        UNet(channels=(8,), **{argument: value})

@@ -64,3 +64,15 @@ def test_indices_that_name_no_code_are_refused(quantizer, indices, given):
 def test_indices_that_are_no_integers_are_refused(quantizer, dtype):
     with pytest.raises(TypeError, match="indices must be an integer tensor, got torch"):
         quantizer.lookup(torch.zeros(3, dtype=dtype))
+
+
+def test_indices_have_a_batch_axis_and_any_whole_dtype():
+    quantizer = VectorQuantizer(8, 4)
+    with pytest.raises(ValueError, match="indices must be .*the single number 3"):
+        quantizer.lookup(torch.tensor(3))
+    assert torch.equal(quantizer.lookup(torch.tensor([3], dtype=torch.uint8)), quantizer.lookup(torch.tensor([3])))
+
+
+def test_true_is_no_number_of_codes():
+    with pytest.raises(ValueError, match="num_embeddings must be a whole number"):
+        VectorQuantizer(True, 4)

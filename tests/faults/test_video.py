@@ -3,11 +3,22 @@
 import pytest
 import torch
 
-from vqdiff_edu.audio import SpeechClassifier
+from vqdiff_edu.audio import SpeechClassifier, speech
 from vqdiff_edu.gaussian import GaussianDiffusion
 from vqdiff_edu.schedule import NoiseSchedule
 from vqdiff_edu.unet import UNet
-from vqdiff_edu.video import FEATURES, VideoTask, VideoUNet, audio_condition, mp4_bytes, show_strip, speak, video_noise, write_mp4
+from vqdiff_edu.video import (
+    FEATURES,
+    VideoTask,
+    VideoUNet,
+    audio_condition,
+    mp4_bytes,
+    score_videos,
+    show_strip,
+    speak,
+    video_noise,
+    write_mp4,
+)
 
 
 def image_model(**changes):
@@ -74,12 +85,33 @@ def test_speaking_without_companions_or_with_an_unknown_guide():
         speak(model, torch.zeros(1, 100), guide="when")
 
 
+@pytest.mark.parametrize(
+    ("samples", "how", "error", "message"),
+    [
+        (
+            torch.zeros(100),
+            {},
+            ValueError,
+            r"samples must be \[batch, sample\] and not empty, got \[100\]; a single recording is samples\[None\]",
+        ),
+        (torch.zeros(0, 100), {}, ValueError, r"samples must be \[batch, sample\] and not empty, got \[0, 100\]"),
+        (torch.zeros(1, 100, dtype=torch.int16), {}, TypeError, "samples must be floating point"),
+        (torch.zeros(1, 100), {"guidance_scale": float("nan")}, ValueError, "guidance_scale must be finite, got nan"),
+        (torch.zeros(1, 100), {"guidance_scale": float("inf")}, ValueError, "guidance_scale must be finite, got inf"),
+        (torch.zeros(1, 100), {"num_inference_steps": 0}, ValueError, "num_inference_steps must .*got 0"),
+    ],
+)
+def test_speaking_with_what_does_not_fit(samples, how, error, message):
+    with pytest.raises(error, match=message):
+        speak(VideoUNet(image_model()).attach(SpeechClassifier().eval()), samples, **how)
+
+
 def test_a_share_outside_its_range():
     with pytest.raises(ValueError, match="share must lie in 0 … 1, got 1.5"):
         video_noise((1, 2, 1, 2, 2), 1.5)
 
 
-def test_films_that_do_not_fit():
+def test_films_that_do_not_fit(monkeypatch):
     video, sound = torch.zeros(2, 1, 4, 4), torch.zeros(800)
     with pytest.raises(ValueError, match=r"video must be .*video\[0\]"):
         mp4_bytes(video[None], sound)
@@ -87,8 +119,28 @@ def test_films_that_do_not_fit():
         mp4_bytes(video, sound[None])
     with pytest.raises(ValueError, match="video must be"):
         show_strip(video[:0], sound)
+    for scale in (1, 3, 0, 2.0):
+        with pytest.raises(ValueError, match=f"scale must be a whole number that makes both sides even.*got {scale!r} for 27 × 4 pixels"):
+            mp4_bytes(torch.zeros(2, 1, 27, 4), sound, scale=scale)
+    monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", lambda: "false")  # a program that fails
     with pytest.raises(RuntimeError, match="ffmpeg could not write the film"):
-        mp4_bytes(torch.zeros(2, 1, 5, 5), sound, scale=1)  # H.264 wants even sides
+        mp4_bytes(video, sound)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_films_that_are_not_finite(bad):
+    video, sound = torch.zeros(2, 1, 4, 4), torch.zeros(800)
+    video[0, 0, 0, 0] = sound[3] = bad
+    with pytest.raises(ValueError, match="video must be finite; 1 of its values"):
+        mp4_bytes(video, torch.zeros(800))
+    with pytest.raises(ValueError, match="samples must be finite; 1 of its values"):
+        mp4_bytes(torch.zeros(2, 1, 4, 4), sound)
+
+
+def test_a_single_film_cannot_be_held_against_another():
+    one = speech("test", "stand-in").subset(torch.tensor([0]))
+    with pytest.raises(ValueError, match="recordings must be two or more.*got 1"):
+        score_videos(torch.zeros(1, 16, 1, 28, 28), one, torch.linspace(0, 1, 16))
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

@@ -85,3 +85,15 @@ def test_codes_without_a_grid(shape):
 def test_latents_of_another_shape(shape, quantize):
     with pytest.raises(ValueError, match=r"z must stand for latents \[batch, 4, height, width\]"):
         MODEL.decode_latents(torch.zeros(shape), quantize=quantize)
+
+
+def test_latents_are_finite_floats():
+    with pytest.raises(TypeError, match="z must be a float tensor, got torch.int64"):
+        MODEL.decode_latents(torch.zeros(1, 4, 7, 7, dtype=torch.int64), False)
+    with pytest.raises(ValueError, match="z must be finite; 196"):
+        MODEL.decode_latents(torch.full((1, 4, 7, 7), float("nan")), False)
+
+
+def test_double_precision_is_brought_to_the_weights():
+    x = torch.zeros(1, 1, 28, 28)
+    torch.testing.assert_close(MODEL.encode_latents(x.double()), MODEL.encode_latents(x))

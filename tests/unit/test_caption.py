@@ -302,3 +302,10 @@ def test_one_sure_square_is_enough():
         seen = at_a_glance(model, context)[0]
     assert seen[3].item() == pytest.approx(30.0 - math.log(49), abs=1e-4)
     assert torch.allclose(seen[[0, 1, 9]], torch.zeros(3), atol=1e-5)
+
+
+def test_double_precision_is_captioned_like_single():
+    model, scenes = make("patches"), drawn(3)
+    images = to_float(scenes.images)
+    assert caption(model, images.double()) == caption(model, images)
+    assert torch.equal(attention_maps(model, images.double(), scenes.captions), attention_maps(model, images, scenes.captions))

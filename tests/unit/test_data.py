@@ -285,3 +285,23 @@ def test_a_photograph_is_read_the_way_up_it_was_taken(tmp_path):
         exif[0x0112] = 6  # turn by a quarter, clockwise, to see it upright
         picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
     assert torch.allclose(read_picture(tmp_path / "turned.png"), read_picture(tmp_path / "four.png"), atol=1e-5)
+
+
+def test_sixteen_bits_a_point_are_read_like_eight(tmp_path):
+    grey = (torch.rand(28, 28, generator=torch.Generator().manual_seed(0)) * 255).byte()
+    grey[0] = grey[-1] = grey[:, 0] = grey[:, -1] = 0
+    Image.fromarray(grey.numpy()).save(tmp_path / "8.png")
+    for name, levels in {"16.png": grey.numpy().astype("uint16") * 257, "i.tiff": grey.numpy().astype("int32") * 257}.items():
+        Image.fromarray(levels).save(tmp_path / name)
+        torch.testing.assert_close(read_picture(tmp_path / name), read_picture(tmp_path / "8.png"))
+    Image.fromarray(grey.numpy().astype("float32") / 255).save(tmp_path / "f.tiff")
+    torch.testing.assert_close(read_picture(tmp_path / "f.tiff"), read_picture(tmp_path / "8.png"), atol=0.01, rtol=0)
+
+
+def test_a_picture_of_the_right_size_on_black_keeps_its_faint_ink(tmp_path):
+    grey = torch.zeros(28, 28, dtype=torch.uint8)
+    grey[8:20, 8:20] = 102
+    Image.fromarray(grey.numpy()).save(tmp_path / "faint.png")
+    assert read_picture(tmp_path / "faint.png").max() == pytest.approx(2 * 102 / 255 - 1)
+    Image.fromarray(255 - grey.numpy()).save(tmp_path / "photo.png")  # on paper: how dark ink is, is not known
+    assert read_picture(tmp_path / "photo.png").max() == 1

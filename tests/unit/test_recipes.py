@@ -169,3 +169,13 @@ def test_importing_is_quick_and_loading_needs_no_network():
         for _ in range(3)
     ]
     assert min(seconds) < 0.2
+
+
+def test_a_maker_of_films_draws_no_single_digits():
+    with pytest.raises(TypeError, match="model must be a generator of digits.*VideoUNet"):
+        generate(load_pretrained("writing-video"), [4])
+
+
+@pytest.mark.parametrize("name", ["mnist-ddpm", "mnist-latent", "writing-video"])
+def test_the_cards_of_diffusion_models_say_what_they_predict(name):
+    assert load_card(name)["objective"] == load_pretrained(name).diffusion.objective

@@ -358,3 +358,11 @@ def test_measure_videos_reports_the_model_the_codec_and_the_real_thing():
     row = outcome["replicates"][0]
     assert row["codec"]["timing"] == pytest.approx(row["real"]["timing"], abs=1e-5)  # this codec loses nothing
     assert row["frechet"] > row["frechet_floor"] and row["frechet_codec"] == pytest.approx(row["frechet_floor"], rel=1e-3)
+
+
+def test_double_precision_is_spoken_like_single():
+    model, how = ready(), {"num_inference_steps": 1, "guidance_scale": 1.5}
+    one, two = (
+        speak(model, x, SOME.lengths, **how, generator=torch.Generator().manual_seed(0)) for x in (SOME.samples, SOME.samples.double())
+    )
+    assert torch.equal(one, two)

@@ -864,19 +864,18 @@ EXERCISES["45-4"] = Exercise(
 EXERCISES["45-5"] = Exercise(
     "45-5",
     kind="predict",
-    solution="1",
-    options=("1", "1/2", "neither"),
+    solution="half",
+    options=("finished", "half", "again"),
     wrong={
-        "one half": (
-            "1/2",
-            "Subtract a noisy early frame, which is known to be nearly blank, from another one. What is left if all noise is shared?",
+        "done with the first word": (
+            "finished",
+            "How would the network know that the first word is over? It hears shares of the whole recording's energy.",
         ),
-        "no difference": (
-            "neither",
-            "The noise has the same size either way, but with all of it shared the frames betray it to one another.",
+        "one writing a word": (
+            "again",
+            "In no film that it learned from does ink vanish.",
         ),
     },
-    property="with all noise shared, the difference of two noisy frames holds no noise",
 )
 
 # %% ../../nbs/9_appendix/solutions/part5.ipynb #5e11aa10
