@@ -436,6 +436,11 @@ def _versions() -> dict:
 
     return {"python": platform.python_version(), **{name: version(name) for name in ("torch", "numpy", "accelerate")}}
 
+
+def _on_standin() -> bool:
+    """Whether some data set that was to be real ("auto") turned out to be a stand-in."""
+    return any(asked.endswith("auto") and served == "stand-in" for asked, served in SOURCES_USED.items())
+
 # %% ../nbs/2_quantization/13_training.ipynb #d1ecc8ce
 @dataclass
 class Run:
@@ -509,11 +514,11 @@ def study(name: str, run, cases: list) -> list:
         known = [row for row in _read_rows(path) if row["case"] == _plain(case) and row["profile"] == profile()]
         if not known:
             known = [_measure(run, case)]
-            if "stand-in" not in known[0]["source"]:
+            if not _on_standin():
                 _write_rows(path, _read_rows(path) + known)
         rows.append(known[0])
-    if "stand-in" in _data_source() and any("stand-in" not in row["source"] for row in rows):
-        print(f"{path.name}: measured on {rows[0]['source']}, read from results/; the data here are a stand-in")
+    if _on_standin() and (stored := [row for row in rows if row in _read_rows(path)]):
+        print(f"{path.name}: measured on {stored[0]['source']}, read from results/; the data here are a stand-in")
     return rows
 
 # %% ../nbs/2_quantization/13_training.ipynb #ad927788

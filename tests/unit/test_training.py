@@ -324,6 +324,7 @@ def repository(tmp_path, monkeypatch):
     (tmp_path / "nbs").mkdir()
     monkeypatch.chdir(tmp_path / "nbs")
     monkeypatch.setenv("VQDIFF_PROFILE", "laptop")
+    monkeypatch.setattr(training, "SOURCES_USED", {})  # as if no test before had loaded any data
     return tmp_path / "results" / "squares.json"
 
 
@@ -359,6 +360,16 @@ def test_smoke_neither_reads_nor_writes(repository, monkeypatch):
     monkeypatch.setenv("VQDIFF_PROFILE", "smoke")
     assert study("squares", lambda x: {"square": 7}, [{"x": 1}, {"x": 2}])[0]["outcome"]["square"] == 7
     assert repository.read_bytes() == before
+
+
+def test_a_study_on_a_standin_is_not_kept(repository, monkeypatch, capsys):
+    monkeypatch.setattr(training, "SOURCES_USED", {"digits, train, stand-in": "stand-in", "digits, train, auto": "mnist"})
+    study("squares", lambda x: {"square": x * x}, [{"x": 2}])
+    assert len(json.loads(repository.read_text())) == 1 and not capsys.readouterr().out  # a stand-in that was asked for is no lack
+    monkeypatch.setattr(training, "SOURCES_USED", {"digits, train, auto": "stand-in"})
+    rows = study("squares", lambda x: {"square": x * x}, [{"x": 2}, {"x": 3}])
+    assert [row["outcome"]["square"] for row in rows] == [4, 9] and len(json.loads(repository.read_text())) == 1
+    assert "squares.json: measured on mnist, stand-in, read from results/; the data here are a stand-in" in capsys.readouterr().out
 
 
 if __name__ == "__main__":
