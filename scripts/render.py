@@ -24,6 +24,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = Path(__file__).resolve().parent
+STYLE = "<style>\n" + "".join((HERE / name).read_text() for name in ("page.css", "player.css")) + "</style>"
 KINDS = {"eq": "Equation", "fig": "Figure", "tbl": "Table", "sec": "Section"}
 LABEL = r"(?:eq|fig|tbl|sec)-[\w-]*\w"
 CODE = re.compile(r"(^ *(`{3,}|~{3,}).*?^ *\2 *$|(?<!`)`[^`\n]+`(?!`))", re.MULTILINE | re.DOTALL)
@@ -284,7 +285,7 @@ def printed(text, name: str) -> str:
 
 
 def from_inside(text: str) -> str:
-    """HTML without what it would load from elsewhere (matplotlib's player asks for a font of icons; page.css draws them)."""
+    """HTML without what it would load from elsewhere (matplotlib's player asks for a font of icons; player.css draws them)."""
     text = re.sub(r"<link\b[^>]*https?:[^>]*>", "", text)
     return re.sub(r"<script\b[^>]*\bsrc=[\"']?https?:[^>]*>\s*</script>", "", text)
 
@@ -357,11 +358,10 @@ def render_book(out: Path) -> int:
     chapters = read_book()
     targets, pages = number_book(chapters), {chapter.source.resolve(): chapter for chapter in chapters}
     headings(chapters)
-    style = f"<style>\n{(HERE / 'page.css').read_text()}</style>"
     for chapter in chapters:
         contents, body = body_of(chapter, targets, pages)
         slots = {"contents": contents, "body": body, "sidebar": sidebar(chapter, chapters), "neighbours": neighbours(chapter, chapters)}
-        write_page(out / chapter.page, chapter.title, style, **slots)
+        write_page(out / chapter.page, chapter.title, STYLE, **slots)
     return len(chapters)
 
 
@@ -375,8 +375,7 @@ def render_single(source: Path, target: Path) -> None:
     contents, body = body_of(alone, targets, pages)
     base = os.path.relpath(ROOT / "_docs" / original.page.parent, target.parent)
     body = re.sub(r'href="(?!https?:|#)([^"]*)"', lambda m: f'href="{os.path.normpath(os.path.join(base, m[1]))}"', body)
-    style = f"<style>\n{(HERE / 'page.css').read_text()}</style>"
-    write_page(target, alone.title, style, contents=contents, body=body, sidebar="", neighbours="")
+    write_page(target, alone.title, STYLE, contents=contents, body=body, sidebar="", neighbours="")
 
 
 def main() -> None:
