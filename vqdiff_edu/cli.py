@@ -152,14 +152,13 @@ def caption(image: Annotated[Path, typer.Argument(help="A picture with one to th
 
 def notes_on(image: Path, said: str) -> list[str]:
     """What was done to a picture on its way to the captioner, and what its caption therefore cannot tell."""
-    from vqdiff_edu.data import _grey_levels, ground_level
+    from vqdiff_edu.data import grey_levels, taken_as_it_is
     from vqdiff_edu.scenes import parse
 
-    grey = _grey_levels(image)
+    grey = grey_levels(image)
     height, width = grey.shape
-    fits = height == width == 56
-    notes = [] if fits else [f"{image} has {width} × {height} pixels: brought to 56 × 56"]
-    if not (fits and ground_level(grey) == 0) and len({thing.ink for thing in parse(said).things}) == 1:
+    notes = [] if height == width == 56 else [f"{image} has {width} × {height} pixels: brought to 56 × 56"]
+    if not taken_as_it_is(grey, 56) and len({thing.ink for thing in parse(said).things}) == 1:
         notes.append("the darkest stroke is taken for full ink; faint is told only beside bold")
     return notes
 

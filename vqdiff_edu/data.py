@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SOURCES', 'STANDIN_NOTICE', 'SOURCES_USED', 'SKELETONS', 'to_float', 'to_uint8', 'data_folder', 'DownloadError',
            'download_mnist', 'Digits', 'digits', 'handwritten_four', 'running_noise', 'Batches', 'ground_level',
-           'on_black', 'read_picture', 'dtmf']
+           'taken_as_it_is', 'on_black', 'grey_levels', 'read_picture', 'dtmf']
 
 # %% ../nbs/1_start/02_data.ipynb #b4be1b88
 import gzip
@@ -338,6 +338,11 @@ def ground_level(grey: Float[Tensor, "height width"]) -> float:
     return float(torch.cat([grey[0], grey[-1], grey[:, 0], grey[:, -1]]).median())
 
 
+def taken_as_it_is(grey: Float[Tensor, "height width"], side: int) -> bool:
+    """Whether `read_picture` leaves the ink as dark as it is: only where the picture is `side` by `side`, on black."""
+    return tuple(grey.shape) == (side, side) and ground_level(grey) == 0
+
+
 def on_black(grey: Float[Tensor, "height width"]) -> Float[Tensor, "height width"]:
     """Ink as 1 on a ground of 0, from grey levels in 0 … 1; the ground is the median of the frame. Raises ValueError if nothing stands out from it."""
     ground = ground_level(grey)
@@ -348,7 +353,7 @@ def on_black(grey: Float[Tensor, "height width"]) -> Float[Tensor, "height width
     return ink / ink.max()
 
 # %% ../nbs/1_start/02_data.ipynb #145b57a4
-def _grey_levels(path: str | Path) -> Float[Tensor, "height width"]:
+def grey_levels(path: str | Path) -> Float[Tensor, "height width"]:
     """A picture file as grey levels in 0 … 1, the way up it was taken; what is transparent counts as white."""
     import numpy as np
     from PIL import Image, ImageOps
@@ -371,9 +376,9 @@ def read_picture(path: str | Path, side: int = 28) -> Float[Tensor, "1 1 {side} 
     Raises FileNotFoundError, and ValueError naming the file if it is no picture, or a picture of nothing.
     """
     try:
-        grey = _grey_levels(path)
+        grey = grey_levels(path)
         ink = on_black(grey)
-        ink = grey if tuple(grey.shape) == (side, side) and ground_level(grey) == 0 else ink
+        ink = grey if taken_as_it_is(grey, side) else ink
     except FileNotFoundError:
         raise
     except Exception as error:  # Pillow has a dozen kinds
