@@ -34,7 +34,7 @@ train: $(VENV)/.installed ## make train NAME=mnist-vqvae [PROFILE=gpu]: train on
 	VQDIFF_PROFILE=$(PROFILE) $(BIN)/vqdiff train $(NAME)
 
 train-all: $(VENV)/.installed ## train every model of the book (resumes where it was stopped; takes hours)
-	@for name in $$($(BIN)/python -c 'from vqdiff_edu.recipes import SHIPPED; print(*SHIPPED)'); do \
+	@for name in $$($(BIN)/python -c 'from vqdiff_edu.registry import SHIPPED; print(*SHIPPED)'); do \
 	    $(MAKE) --no-print-directory train NAME=$$name || exit 1; \
 	done
 

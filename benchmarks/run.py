@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vqdiff_edu.vector_quantizer import VectorQuantizer
+from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
 
 RESULT = Path(__file__).resolve().parent.parent / "results" / "bench.json"
 BATCH, DIM, SIDE, K, DECAY, WEIGHT = 256, 64, 7, 512, 0.99, 0.25

@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "_docs"
-TOUR = "nbs/1_start/00_tour.ipynb"
+TOUR = "nbs/1_groundwork/00_tour.ipynb"
 QUARTO = """Quarto is not on the PATH, so the pages are made with pandoc: the same chapters, plainer, without search.
 For the full site install Quarto (https://quarto.org/docs/get-started, a package for every system) and run `make book` again."""
 
@@ -32,7 +32,7 @@ def run_tour(folder: Path) -> tuple[Path, str]:
     if done.returncode:
         sys.exit("The tour failed, see above; no page was made.")
     print(done.stdout, end="", flush=True)
-    return folder / "1_start" / "00_tour.ipynb", sources_of(done.stdout)
+    return folder / "1_groundwork" / "00_tour.ipynb", sources_of(done.stdout)
 
 
 def pictures_of(notebook: Path, folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """Run notebooks top to bottom and store what they print and draw.
 
     python scripts/execute.py                      every notebook, in reading order
-    python scripts/execute.py nbs/1_start/02_data.ipynb 26_mnist_ddpm
+    python scripts/execute.py nbs/1_groundwork/02_data.ipynb 26_mnist_ddpm
     python scripts/execute.py --out /tmp/copy …    leave the repository as it is
 
 A cell marked `#| eval: false` is not run and keeps the outputs it had.  A run that

@@ -7,10 +7,10 @@ import matplotlib.pyplot as plt
 import torch
 
 from vqdiff_edu import load_pretrained
-from vqdiff_edu.audio import speech
+from vqdiff_edu.crossmodal.audio import speech
+from vqdiff_edu.crossmodal.video import speak
 from vqdiff_edu.data import digits, running_noise, to_float
-from vqdiff_edu.samplers import sample_ddim
-from vqdiff_edu.video import speak
+from vqdiff_edu.diffusion.samplers import sample_ddim
 from vqdiff_edu.viz import use_style
 
 

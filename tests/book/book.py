@@ -171,7 +171,7 @@ class Book:
 
     @cached_property
     def files(self) -> set[str]:
-        """Modules on disk, `exercises.part2` among them; `__init__` and nbdev's index are nobody's."""
+        """Modules on disk, `exercises.ch12` among them; `__init__` and nbdev's index are nobody's."""
         package = self.root / PACKAGE
         paths = [p.relative_to(package).with_suffix("") for p in package.rglob("*.py") if p.name not in ("__init__.py", "_modidx.py")]
         return {".".join(path.parts) for path in paths}

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from vqdiff_edu.checks import Exercise
+from vqdiff_edu.grading import Exercise
 
 from . import test_exercises as exercises
 from . import test_modules as modules
@@ -15,7 +15,7 @@ from . import test_results as results
 from . import test_site as site
 from .book import Book
 
-TITLE = "# A title {#sec-a}\n\n> A promise.\n\n[Colab](https://colab.research.google.com/github/u/r/blob/b/nbs/1_start/02_data.ipynb)"
+TITLE = "# A title {#sec-a}\n\n> A promise.\n\n[Colab](https://colab.research.google.com/github/u/r/blob/b/nbs/1_groundwork/02_data.ipynb)"
 END = ("md", "What next?")
 
 
@@ -38,7 +38,7 @@ def cell(given):
 
 @pytest.fixture
 def make(tmp_path):
-    """make({"1_start/02_data": [cells]}, bib="", files=["data"]) -> Book"""
+    """make({"1_groundwork/02_data": [cells]}, bib="", files=["data"]) -> Book"""
 
     def build(pages, bib="", files=(), extra=()):
         (tmp_path / "settings.ini").write_text("[DEFAULT]\nuser = u\nrepo = r\nbranch = b\n")
@@ -58,7 +58,7 @@ def make(tmp_path):
     return build
 
 
-def one(make, *cells, name="1_start/02_data", **kwargs):
+def one(make, *cells, name="1_groundwork/02_data", **kwargs):
     book = make({name: [("md", TITLE), *cells, END]}, **kwargs)
     return book, book.notebooks[0]
 
@@ -71,14 +71,14 @@ def export(module, source):
 
 
 def test_module_without_notebook_and_notebook_without_module(make):
-    book, _ = one(make, *export("data", "x = 1"), files=["orphan", "__init__", "_modidx", "exercises/part1"])
+    book, _ = one(make, *export("data", "x = 1"), files=["orphan", "__init__", "_modidx", "exercises/ch02"])
     text = "\n".join(modules.homeless_modules(book))
-    assert "orphan: no notebook" in text and "exercises.part1: no notebook" in text and "exports data, which is not" in text
+    assert "orphan: no notebook" in text and "exercises.ch02: no notebook" in text and "exports data, which is not" in text
     assert "__init__" not in text and "_modidx" not in text
 
 
 def test_two_notebooks_with_one_module(make):
-    book = make({"1_start/02_data": export("data", "x = 1"), "1_start/03_more": export("data", "y = 1")}, files=["data"])
+    book = make({"1_groundwork/02_data": export("data", "x = 1"), "1_groundwork/03_more": export("data", "y = 1")}, files=["data"])
     assert "2 notebooks export it" in modules.homeless_modules(book)[0]
 
 
@@ -92,17 +92,17 @@ def test_exports_without_a_module(make):
 @pytest.mark.parametrize(
     "importer, imported, fine",
     [
-        ("2_quantization/11_b:b", "1_start/02_a:a", True),
-        ("1_start/02_a:a", "2_quantization/11_b:b", False),
-        ("1_start/03_a:a", "7_tools/71_viz:viz", True),
-        ("7_tools/71_viz:viz", "1_start/03_a:a", False),
-        ("7_tools/71_viz:viz", "1_start/02_data:data", True),
-        ("1_start/03_a:a", "7_tools/73_recipes:recipes", False),
-        ("7_tools/73_recipes:recipes", "3_diffusion/25_b:b", True),
-        ("7_tools/74_cli:cli", "7_tools/73_recipes:recipes", True),
-        ("7_tools/73_recipes:recipes", "7_tools/74_cli:cli", False),
-        ("9_appendix/solutions/part2:exercises.part2", "7_tools/74_cli:cli", True),
-        ("3_diffusion/25_b:b", "9_appendix/solutions/part2:exercises.part2", False),
+        ("2_quantization/11_b:b", "1_groundwork/02_a:a", True),
+        ("1_groundwork/02_a:a", "2_quantization/11_b:b", False),
+        ("1_groundwork/03_a:a", "7_tools/72_viz:viz", True),
+        ("7_tools/72_viz:viz", "1_groundwork/03_a:a", False),
+        ("7_tools/72_viz:viz", "1_groundwork/02_data:data", True),
+        ("1_groundwork/03_a:a", "7_tools/74_registry:registry", False),
+        ("7_tools/74_registry:registry", "3_diffusion/25_b:b", True),
+        ("7_tools/75_cli:cli", "7_tools/74_registry:registry", True),
+        ("7_tools/74_registry:registry", "7_tools/75_cli:cli", False),
+        ("9_appendix/solutions/ch12:exercises.ch12", "7_tools/75_cli:cli", True),
+        ("3_diffusion/25_b:b", "9_appendix/solutions/ch12:exercises.ch12", False),
     ],
 )
 @pytest.mark.parametrize(
@@ -117,23 +117,25 @@ def test_reading_order(make, importer, imported, fine, form):
 
 
 def test_a_module_imported_from_the_package_is_seen(make):
-    book = make({"1_start/02_a": export("a", "from vqdiff_edu import b, load_pretrained"), "2_quantization/11_b": export("b", "x = 1")})
+    book = make(
+        {"1_groundwork/02_a": export("a", "from vqdiff_edu import b, load_pretrained"), "2_quantization/11_b": export("b", "x = 1")}
+    )
     assert book.notebooks[0].imports == {"b", "load_pretrained"} and modules.import_problems(book, book.notebooks[0])
 
 
 def test_self_import_and_circles(make):
-    book = make({"1_start/02_a": export("a", "from vqdiff_edu.a import x")})
+    book = make({"1_groundwork/02_a": export("a", "from vqdiff_edu.a import x")})
     assert "its own module" in modules.import_problems(book, book.notebooks[0])[0]
     book = make(
-        {"7_tools/70_checks": export("checks", "import vqdiff_edu.viz"), "7_tools/71_viz": export("viz", "import vqdiff_edu.checks")}
+        {"7_tools/70_verify": export("verify", "import vqdiff_edu.viz"), "7_tools/72_viz": export("viz", "import vqdiff_edu.verify")}
     )
-    assert "checks" in modules.import_circles(book)[0]
+    assert "verify" in modules.import_circles(book)[0]
 
 
 def test_an_experiment_may_look_ahead(make):
     book = make(
         {
-            "1_start/02_a": [*export("a", "x = 1"), ("code", "from vqdiff_edu.recipes import y")],
+            "1_groundwork/02_a": [*export("a", "x = 1"), ("code", "from vqdiff_edu.registry import y")],
             "7_tools/73_recipes": export("recipes", "y = 1"),
         }
     )
@@ -156,7 +158,7 @@ def test_equations_must_be_verified_and_cited(make):
 
 
 def test_a_verification_in_another_chapter_does_not_count(make):
-    book = make({"1_start/02_a": [EQUATION, ("md", "@eq-ab")], "1_start/03_b": [("code", 'verify("eq-ab", 1, 1, atol=0)')]})
+    book = make({"1_groundwork/02_a": [EQUATION, ("md", "@eq-ab")], "1_groundwork/03_b": [("code", 'verify("eq-ab", 1, 1, atol=0)')]})
     assert 'no cell here says verify("eq-ab"' in references.equation_problems(book, book.notebooks[0])[0]
 
 
@@ -190,7 +192,7 @@ def test_links(make):
         "pic.png does not exist",
         "../../../x leaves the project",
     ]
-    book, _ = one(make, extra=[("index.qmd", "[start](nbs/1_start/02_data.ipynb) [gone](nbs/gone.ipynb) @sec-b")])
+    book, _ = one(make, extra=[("index.qmd", "[start](nbs/1_groundwork/02_data.ipynb) [gone](nbs/gone.ipynb) @sec-b")])
     assert references.link_problems(book, "index.qmd") == ["nbs/gone.ipynb does not exist"]
     assert references.reference_problems(book, "index.qmd") == ["@sec-b is defined nowhere"]
 
@@ -199,7 +201,7 @@ def test_links(make):
 
 
 def test_long_cells_and_a_code_cell_at_the_end(make):
-    book = make({"1_start/02_data": [("md", TITLE), ("code", "#| echo: true\n" + "x = 1\n\n" * 40), ("code", "x = 1\n" * 41)]})
+    book = make({"1_groundwork/02_data": [("md", TITLE), ("code", "#| echo: true\n" + "x = 1\n\n" * 40), ("code", "x = 1\n" * 41)]})
     problems = notebooks.shape_problems(book.notebooks[0])
     assert len(problems) == 2 and problems[0].startswith("cell 2 has 41 lines") and "last cell must be markdown" in problems[1]
 
@@ -289,7 +291,7 @@ def test_figures(make):
     ],
 )
 def test_titles_promises_and_badges(make, opening, found):
-    book = make({"1_start/02_data": [("md", opening), END]})
+    book = make({"1_groundwork/02_data": [("md", opening), END]})
     problems = notebooks.title_problems(book.notebooks[0], notebooks.badge_of(book, book.notebooks[0]))
     assert not problems if found is None else any(found in problem for problem in problems), problems
 
@@ -332,14 +334,14 @@ def test_stubs(make, stub, empty):
 
 def test_exercises_in_the_wrong_place(make):
     book, _ = one(make, ("code", "check('02-2', None)"))
-    assert "has no check" in exercises.place_problems(book, "02-1", "exercises.part1", exercise())[0]
-    assert "has no chapter" in exercises.place_problems(book, "03-1", "exercises.part1", exercise())[1]
-    text = "\n".join(exercises.place_problems(book, "02-2", "exercises.part2", exercise()))
-    assert "calls itself 02-1" in text and "belongs to part 1" in text
+    assert "has no check" in exercises.place_problems(book, "02-1", "exercises.ch02", exercise())[0]
+    assert "has no chapter" in exercises.place_problems(book, "03-1", "exercises.ch02", exercise())[1]
+    text = "\n".join(exercises.place_problems(book, "02-2", "exercises.ch12", exercise()))
+    assert "calls itself 02-1" in text and "exercises.ch02" in text
     explain = exercise(kind="explain", rubric=["a", "b"])
-    assert "never asks it" in exercises.place_problems(book, "02-1", "exercises.part1", explain)[0]
+    assert "never asks it" in exercises.place_problems(book, "02-1", "exercises.ch02", explain)[0]
     book, _ = one(make, ("md", "**02-1 (explain).** Why?"))
-    assert not exercises.place_problems(book, "02-1", "exercises.part1", explain)
+    assert not exercises.place_problems(book, "02-1", "exercises.ch02", explain)
 
 
 def test_checks_in_any_form_are_seen(make):
@@ -428,9 +430,9 @@ def contents(*chapters, appendices=()):
 
 
 def test_table_of_contents(make):
-    pages = {"1_start/02_a": [END], "1_start/03_b": [END], "7_tools/70_c": [END]}
+    pages = {"1_groundwork/02_a": [END], "1_groundwork/03_b": [END], "7_tools/70_c": [END]}
     book = make(pages, extra=[("index.qmd", "Hello")])
-    a, b, c = "nbs/1_start/02_a.ipynb", "nbs/1_start/03_b.ipynb", "nbs/7_tools/70_c.ipynb"
+    a, b, c = "nbs/1_groundwork/02_a.ipynb", "nbs/1_groundwork/03_b.ipynb", "nbs/7_tools/70_c.ipynb"
     assert not site.contents_problems(book, contents(a, b, appendices=[c]))
     assert f"{b} is not listed" in site.contents_problems(book, contents(a, appendices=[c]))[0]
     assert "does not exist" in site.contents_problems(book, contents(a, b, "nbs/x.ipynb", appendices=[c]))[0]

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from vqdiff_edu.checks import KINDS, Exercise, _outcomes, grade
+from vqdiff_edu.grading import KINDS, Exercise, _outcomes, grade
 
 from .book import CHECK, PACKAGE, Book, Notebook
 
@@ -90,12 +90,12 @@ def named(nb: Notebook, key: str) -> bool:
 
 
 def place_problems(book: Book, key: str, module: str, exercise: Exercise) -> list[str]:
-    """Is it registered under its own number, in its own part, and asked in its own chapter with an empty stub?"""
+    """Is it registered under its own number, in the module of its chapter, and asked in its own chapter with an empty stub?"""
     problems, chapter = [], chapter_of(book, key)
     if exercise.id != key:
         problems.append(f"is registered as {key} but calls itself {exercise.id}")
-    if module != f"exercises.part{int(key[0]) + 1}":
-        problems.append(f"is registered in {module}; its chapter belongs to part {int(key[0]) + 1}")
+    if module != f"exercises.ch{key[:2]}":
+        problems.append(f"is registered in {module}; its chapter's is exercises.ch{key[:2]}")
     if chapter is None:
         problems.append("has no chapter")
     elif exercise.kind == "explain":

@@ -140,7 +140,7 @@ def card_of(name: str) -> dict:
 
 
 def test_weights_stay_within_their_bounds():
-    from vqdiff_edu.recipes import SHIPPED
+    from vqdiff_edu.registry import SHIPPED
 
     sizes = {name: sum(path.stat().st_size for path in WEIGHTS.glob(f"{name}.*")) for name in NAMES}
     problems = size_problems(sizes, {name: entry.part for name, entry in SHIPPED.items()})
@@ -148,7 +148,7 @@ def test_weights_stay_within_their_bounds():
 
 
 def test_weights_and_cards_come_in_pairs_and_every_model_is_shipped():
-    from vqdiff_edu.recipes import SHIPPED
+    from vqdiff_edu.registry import SHIPPED
 
     files = {path.name for path in WEIGHTS.iterdir()} if WEIGHTS.exists() else set()
     expected = {f"{name}.{kind}" for name in SHIPPED for kind in ("safetensors", "json")}
@@ -157,7 +157,7 @@ def test_weights_and_cards_come_in_pairs_and_every_model_is_shipped():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_is_not_stale(name, monkeypatch):
-    from vqdiff_edu.recipes import SHIPPED
+    from vqdiff_edu.registry import SHIPPED
 
     card = card_of(name)
     monkeypatch.setenv("VQDIFF_PROFILE", card.get("profile", "laptop"))

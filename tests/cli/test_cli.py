@@ -7,11 +7,11 @@ from PIL import Image
 from torchvision.utils import save_image
 from typer.testing import CliRunner
 
-from vqdiff_edu.caption import unreadable
 from vqdiff_edu.cli import app, parse_labels
+from vqdiff_edu.crossmodal.caption import unreadable
+from vqdiff_edu.crossmodal.scenes import draw_scenes, parse
 from vqdiff_edu.data import digits
-from vqdiff_edu.recipes import SHIPPED
-from vqdiff_edu.scenes import draw_scenes, parse
+from vqdiff_edu.registry import SHIPPED
 
 RUNNER = CliRunner()
 

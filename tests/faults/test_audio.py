@@ -12,8 +12,8 @@ import soundfile
 import torch
 
 from tests.unit.test_audio import archive, mirror, recordings, wav  # noqa: F401  (mirror is a fixture)
-from vqdiff_edu import audio
-from vqdiff_edu.audio import SpeechClassifier, classify, mel_filters, power, read_wav, spectrogram, speech, stft
+from vqdiff_edu.crossmodal import audio
+from vqdiff_edu.crossmodal.audio import SpeechClassifier, classify, mel_filters, power, read_wav, spectrogram, speech, stft
 
 TONE = 0.5 * np.sin(np.arange(8000))
 

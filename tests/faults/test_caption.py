@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from vqdiff_edu.caption import Captioner, CaptionTask, attention_maps, caption, look, score_captions, wilson_interval
-from vqdiff_edu.scenes import Scene, Thing, Tokenizer
+from vqdiff_edu.crossmodal.caption import Captioner, CaptionTask, attention_maps, caption, look, score_captions, wilson_interval
+from vqdiff_edu.crossmodal.scenes import Scene, Thing, Tokenizer
 
 TOKENS = Tokenizer().num_tokens
 SMALL = {"width": 8, "dim": 8, "depth": 1}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vqdiff_edu.estimators import ESTIMATORS, gumbel_softmax
+from vqdiff_edu.quantization.estimators import ESTIMATORS, gumbel_softmax
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

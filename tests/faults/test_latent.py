@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from vqdiff_edu.codes.latent import LatentCodec, LatentUNet, draw_latent, fit_codec
 from vqdiff_edu.data import digits
-from vqdiff_edu.latent import LatentCodec, LatentUNet, draw_latent, fit_codec
-from vqdiff_edu.vector_quantizer import VectorQuantizer
-from vqdiff_edu.vqvae import VQVAE
+from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
+from vqdiff_edu.quantization.vqvae import VQVAE
 
 VQ = VQVAE(1, 16, VectorQuantizer(4, 8, kmeans_init=False)).eval()
 MEAN, BASIS, SCALE = torch.zeros(8), torch.eye(8)[:, :3], torch.ones(3)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from vqdiff_edu.posterior import posterior_coefficients, q_posterior_mean_variance
-from vqdiff_edu.schedule import NoiseSchedule
+from vqdiff_edu.diffusion.posterior import posterior_coefficients, q_posterior_mean_variance
+from vqdiff_edu.diffusion.schedule import NoiseSchedule
 
 SCHEDULE = NoiseSchedule.linear(50)
 

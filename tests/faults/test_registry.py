@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vqdiff_edu.recipes import digit_labels
+from vqdiff_edu.registry import digit_labels
 
 
 @pytest.mark.parametrize(

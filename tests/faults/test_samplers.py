@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from vqdiff_edu.gaussian import GaussianDiffusion
-from vqdiff_edu.samplers import sample_ddim, timesteps
-from vqdiff_edu.schedule import NoiseSchedule
+from vqdiff_edu.diffusion.parameterization import GaussianDiffusion
+from vqdiff_edu.diffusion.samplers import sample_ddim, timesteps
+from vqdiff_edu.diffusion.schedule import NoiseSchedule
 
 DIFFUSION = GaussianDiffusion(NoiseSchedule.cosine(50))
 

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from vqdiff_edu.data import Digits, digits
-from vqdiff_edu.scenes import (
+from vqdiff_edu.crossmodal.scenes import (
     THINGS,
     Scene,
     SceneBatches,
@@ -17,6 +16,7 @@ from vqdiff_edu.scenes import (
     fit_ink,
     parse,
 )
+from vqdiff_edu.data import Digits, digits
 
 STAND_IN = digits("test", "stand-in")
 

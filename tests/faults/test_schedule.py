@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from vqdiff_edu.schedule import (
+from vqdiff_edu.diffusion.schedule import (
     NoiseSchedule,
     betas_from_alphas_cumprod,
     check_timesteps,

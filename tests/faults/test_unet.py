@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vqdiff_edu.unet import UNet, timestep_embedding
+from vqdiff_edu.diffusion.unet import UNet, timestep_embedding
 
 MODEL = UNet(channels=(8, 16), blocks=1, embedding=16)
 X, T = torch.zeros(2, 1, 28, 28), torch.tensor([1, 2])

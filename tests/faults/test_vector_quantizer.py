@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vqdiff_edu.vector_quantizer import VectorQuantizer
+from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
 
 
 @pytest.mark.parametrize(

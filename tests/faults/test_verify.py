@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from vqdiff_edu.checks import check, grade, verify, verify_mean
+from vqdiff_edu.grading import check, grade
+from vqdiff_edu.verify import verify, verify_mean
 
 
 @pytest.mark.parametrize("label", [None, 7, ["eq-x"]])

@@ -3,11 +3,8 @@
 import pytest
 import torch
 
-from vqdiff_edu.audio import SpeechClassifier, speech
-from vqdiff_edu.gaussian import GaussianDiffusion
-from vqdiff_edu.schedule import NoiseSchedule
-from vqdiff_edu.unet import UNet
-from vqdiff_edu.video import (
+from vqdiff_edu.crossmodal.audio import SpeechClassifier, speech
+from vqdiff_edu.crossmodal.video import (
     FEATURES,
     VideoTask,
     VideoUNet,
@@ -19,6 +16,9 @@ from vqdiff_edu.video import (
     video_noise,
     write_mp4,
 )
+from vqdiff_edu.diffusion.parameterization import GaussianDiffusion
+from vqdiff_edu.diffusion.schedule import NoiseSchedule
+from vqdiff_edu.diffusion.unet import UNet
 
 
 def image_model(**changes):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from vqdiff_edu.vector_quantizer import VectorQuantizer
-from vqdiff_edu.vqvae import VQVAE
+from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
+from vqdiff_edu.quantization.vqvae import VQVAE
 
 MODEL = VQVAE(1, 16, VectorQuantizer(8, 4), blocks=0).eval()
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vqdiff_edu.recipes import load_pretrained
+from vqdiff_edu.registry import load_pretrained
 from vqdiff_edu.weights import FOLDER, load_card, load_state, save_weights
 
 

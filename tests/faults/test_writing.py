@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from vqdiff_edu import writing as w
-from vqdiff_edu.audio import Speech
+from vqdiff_edu.crossmodal import writing as w
+from vqdiff_edu.crossmodal.audio import Speech
 from vqdiff_edu.data import Digits
 
 samples, lengths = torch.rand(2, 50), torch.tensor([50, 20])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vqdiff_edu.audio import hann, log_mel, mel_filters
+from vqdiff_edu.crossmodal.audio import hann, log_mel, mel_filters
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ alphas_cumprod[0] unless told `set_alpha_to_one=True`, ours always ends on clean
 import pytest
 import torch
 
-from vqdiff_edu.gaussian import GaussianDiffusion
-from vqdiff_edu.posterior import posterior_coefficients, q_posterior_mean_variance
-from vqdiff_edu.samplers import sample_ddim, timesteps
-from vqdiff_edu.schedule import NoiseSchedule
+from vqdiff_edu.diffusion.parameterization import GaussianDiffusion
+from vqdiff_edu.diffusion.posterior import posterior_coefficients, q_posterior_mean_variance
+from vqdiff_edu.diffusion.samplers import sample_ddim, timesteps
+from vqdiff_edu.diffusion.schedule import NoiseSchedule
 
 T = 1000
 

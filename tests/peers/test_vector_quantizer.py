@@ -7,7 +7,7 @@ code in its place; its default estimator is the rotation trick. diffusers puts b
 import pytest
 import torch
 
-from vqdiff_edu.vector_quantizer import VectorQuantizer
+from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
 
 BETA, DECAY, K, DIM = 0.3, 0.9, 32, 8
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from vqdiff_edu import audio
-from vqdiff_edu.audio import excerpt, hz_to_mel, mel_filters, mel_to_hz, power, stft
+from vqdiff_edu.crossmodal import audio
+from vqdiff_edu.crossmodal.audio import excerpt, hz_to_mel, mel_filters, mel_to_hz, power, stft
 
 seeds = st.integers(0, 2**31)
 

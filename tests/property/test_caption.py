@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqdiff_edu.caption import Captioner, caption_loss, score_captions, wilson_interval
+from vqdiff_edu.crossmodal.caption import Captioner, caption_loss, score_captions, wilson_interval
+from vqdiff_edu.crossmodal.scenes import Tokenizer, draw_scenes
 from vqdiff_edu.data import digits
-from vqdiff_edu.scenes import Tokenizer, draw_scenes
 
 COUNTS = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 

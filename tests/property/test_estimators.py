@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqdiff_edu.estimators import ESTIMATORS, gumbel_softmax, rotation_trick, straight_through
+from vqdiff_edu.quantization.estimators import ESTIMATORS, gumbel_softmax, rotation_trick, straight_through
 
 entries = st.floats(-100, 100, allow_nan=False, width=32)
 

@@ -4,9 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqdiff_edu.latent import LatentCodec, principal_components
-from vqdiff_edu.vector_quantizer import VectorQuantizer
-from vqdiff_edu.vqvae import VQVAE
+from vqdiff_edu.codes.latent import LatentCodec, principal_components
+from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
+from vqdiff_edu.quantization.vqvae import VQVAE
 
 few = settings(deadline=None, max_examples=25)
 VQ = VQVAE(1, 16, VectorQuantizer(4, 6, kmeans_init=False)).eval()

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqdiff_edu.posterior import posterior_coefficients, q_posterior_mean_variance
-from vqdiff_edu.schedule import NoiseSchedule
+from vqdiff_edu.diffusion.posterior import posterior_coefficients, q_posterior_mean_variance
+from vqdiff_edu.diffusion.schedule import NoiseSchedule
 
 schedules = st.lists(st.floats(1e-4, 0.9), min_size=3, max_size=30).map(lambda b: NoiseSchedule(torch.tensor(b, dtype=torch.float64)))
 seeds = st.integers(0, 2**31)

@@ -4,9 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqdiff_edu.gaussian import GaussianDiffusion
-from vqdiff_edu.samplers import SPACINGS, sample_ddim, sample_ddpm, sample_dpmpp_2m, sample_heun, timesteps
-from vqdiff_edu.schedule import NoiseSchedule
+from vqdiff_edu.diffusion.parameterization import GaussianDiffusion
+from vqdiff_edu.diffusion.samplers import SPACINGS, sample_ddim, sample_ddpm, sample_dpmpp_2m, sample_heun, timesteps
+from vqdiff_edu.diffusion.schedule import NoiseSchedule
 
 spacings = st.sampled_from(SPACINGS)
 seeds = st.integers(0, 2**31)

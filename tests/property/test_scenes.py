@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vqdiff_edu.crossmodal.scenes import RELATIONS, THINGS, Scene, SceneBatches, Tokenizer, bleu4, describe, draw_scenes, facts_right, parse
 from vqdiff_edu.data import digits
-from vqdiff_edu.scenes import RELATIONS, THINGS, Scene, SceneBatches, Tokenizer, bleu4, describe, draw_scenes, facts_right, parse
 
 parts = st.tuples(st.lists(st.sampled_from(THINGS), min_size=1, max_size=3), st.integers(0, 1))
 seeds = st.integers(0, 2**40)

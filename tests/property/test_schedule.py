@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqdiff_edu.schedule import NoiseSchedule, q_sample
+from vqdiff_edu.diffusion.schedule import NoiseSchedule, q_sample
 
 lengths = st.integers(20, 300)
 names = st.sampled_from(["linear", "cosine", "sigmoid"])

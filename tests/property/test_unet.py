@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqdiff_edu.unet import UNet, timestep_embedding
+from vqdiff_edu.diffusion.unet import UNet, timestep_embedding
 
 few = settings(deadline=None, max_examples=15)
 

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqdiff_edu.checks import Exercise, grade, verify, verify_mean
+from vqdiff_edu.grading import Exercise, grade
+from vqdiff_edu.verify import verify, verify_mean
 
 shapes = st.lists(st.integers(1, 4), max_size=3).map(tuple)
 numbers = st.floats(-1e6, 1e6, allow_nan=False)

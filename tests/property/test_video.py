@@ -4,10 +4,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqdiff_edu.gaussian import GaussianDiffusion
-from vqdiff_edu.schedule import NoiseSchedule
-from vqdiff_edu.unet import UNet
-from vqdiff_edu.video import FEATURES, TemporalAttention, VideoUNet, frame_features, stretch_means, video_noise
+from vqdiff_edu.crossmodal.video import FEATURES, TemporalAttention, VideoUNet, frame_features, stretch_means, video_noise
+from vqdiff_edu.diffusion.parameterization import GaussianDiffusion
+from vqdiff_edu.diffusion.schedule import NoiseSchedule
+from vqdiff_edu.diffusion.unet import UNet
 
 few = settings(deadline=None, max_examples=12)
 

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqdiff_edu.vector_quantizer import VectorQuantizer
-from vqdiff_edu.vqvae import VQVAE
+from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
+from vqdiff_edu.quantization.vqvae import VQVAE
 
 SPECS = st.fixed_dictionaries(
     {

@@ -8,7 +8,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
-from vqdiff_edu import writing as w
+from vqdiff_edu.crossmodal import writing as w
 from vqdiff_edu.data import to_float
 
 seeds = st.integers(0, 10_000)

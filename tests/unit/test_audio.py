@@ -15,8 +15,9 @@ import soundfile
 import torch
 from scipy import signal
 
-from vqdiff_edu import audio, data
-from vqdiff_edu.audio import (
+from vqdiff_edu import data
+from vqdiff_edu.crossmodal import audio
+from vqdiff_edu.crossmodal.audio import (
     RATE,
     SPEAKERS,
     SpeechClassifier,

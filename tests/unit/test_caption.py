@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vqdiff_edu.caption import (
+from vqdiff_edu.crossmodal.caption import (
     Captioner,
     CaptionTask,
     at_a_glance,
@@ -24,11 +24,11 @@ from vqdiff_edu.caption import (
     wilson_interval,
     word_weights,
 )
+from vqdiff_edu.crossmodal.scenes import Scene, SceneBatches, Thing, Tokenizer, bleu4, draw_scenes, facts_right
 from vqdiff_edu.data import digits, to_float
-from vqdiff_edu.recipes import load_pretrained
-from vqdiff_edu.scenes import Scene, SceneBatches, Thing, Tokenizer, bleu4, draw_scenes, facts_right
-from vqdiff_edu.vector_quantizer import VectorQuantizer
-from vqdiff_edu.vqvae import VQVAE
+from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
+from vqdiff_edu.quantization.vqvae import VQVAE
+from vqdiff_edu.registry import load_pretrained
 
 WORDS = Tokenizer()
 STAND_IN = digits("test", "stand-in")

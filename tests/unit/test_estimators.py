@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vqdiff_edu.estimators import ESTIMATORS, gumbel_softmax, rotation_trick, straight_through
+from vqdiff_edu.quantization.estimators import ESTIMATORS, gumbel_softmax, rotation_trick, straight_through
 
 
 def pair(n=64, dim=8, seed=0, dtype=torch.float64):

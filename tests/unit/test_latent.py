@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 
+from vqdiff_edu.codes.latent import LatentCodec, LatentTask, LatentUNet, draw_latent, fit_codec, latent_digits, principal_components
 from vqdiff_edu.data import digits, to_float
-from vqdiff_edu.latent import LatentCodec, LatentTask, LatentUNet, draw_latent, fit_codec, latent_digits, principal_components
-from vqdiff_edu.vector_quantizer import VectorQuantizer
-from vqdiff_edu.vqvae import VQVAE
+from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
+from vqdiff_edu.quantization.vqvae import VQVAE
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from vqdiff_edu.gaussian import GaussianDiffusion
-from vqdiff_edu.schedule import NoiseSchedule
+from vqdiff_edu.diffusion.parameterization import GaussianDiffusion
+from vqdiff_edu.diffusion.schedule import NoiseSchedule
 
 SCHEDULE = NoiseSchedule.cosine(100)
 OBJECTIVES = ("eps", "x0", "v")

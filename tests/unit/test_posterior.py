@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from vqdiff_edu.posterior import check_steps, posterior_coefficients, q_posterior_mean_variance, smallest_variance
-from vqdiff_edu.schedule import NoiseSchedule, q_sample
+from vqdiff_edu.diffusion.posterior import check_steps, posterior_coefficients, q_posterior_mean_variance, smallest_variance
+from vqdiff_edu.diffusion.schedule import NoiseSchedule, q_sample
 
 SCHEDULES = {
     "linear": NoiseSchedule.linear(100),

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 import vqdiff_edu
-from vqdiff_edu import recipes
-from vqdiff_edu.audio import speech
-from vqdiff_edu.caption import caption
+from vqdiff_edu import registry
+from vqdiff_edu.crossmodal.audio import speech
+from vqdiff_edu.crossmodal.caption import caption
+from vqdiff_edu.crossmodal.scenes import draw_scenes, facts_right
+from vqdiff_edu.crossmodal.video import speak
+from vqdiff_edu.crossmodal.writing import energy_curve, ink_curve, timing_error
 from vqdiff_edu.data import Digits, digits, to_float
-from vqdiff_edu.recipes import SHIPPED, generate, load_pretrained, make_ddpm, measure_vqvae
-from vqdiff_edu.scenes import draw_scenes, facts_right
-from vqdiff_edu.video import speak
+from vqdiff_edu.registry import SHIPPED, generate, load_pretrained, make_ddpm, measure_vqvae
 from vqdiff_edu.weights import available, load_card, weights_path
-from vqdiff_edu.writing import energy_curve, ink_curve, timing_error
 
 
 def test_the_package_hands_out_load_pretrained():
@@ -122,7 +122,7 @@ def test_the_film_of_a_recording_ends_in_its_digit_and_is_in_time():
 
 def test_a_seed_is_a_picture_and_defaults_come_from_the_card(monkeypatch):
     model, seen = load_pretrained("mnist-ddpm"), {}
-    monkeypatch.setattr(recipes, "sample_ddim", lambda *args, **kwargs: seen.update(kwargs) or torch.zeros(args[2]))
+    monkeypatch.setattr(registry, "sample_ddim", lambda *args, **kwargs: seen.update(kwargs) or torch.zeros(args[2]))
     generate(model, [1, 2])
     assert seen["num_inference_steps"] == model.card["num_inference_steps"] and seen["guidance_scale"] == model.card["guidance_scale"]
     monkeypatch.undo()
@@ -133,7 +133,7 @@ def test_a_seed_is_a_picture_and_defaults_come_from_the_card(monkeypatch):
 @pytest.mark.parametrize("name", sorted(SHIPPED))
 def test_a_smoke_training_leaves_the_package_alone(name, tmp_path):
     before = {name: load_card(name)["sha256"] for name in available()}
-    model = recipes.train(name, tmp_path)
+    model = registry.train(name, tmp_path)
     assert model.card["profile"] == "smoke" and (tmp_path / f"{name}.safetensors").exists()
     assert before == {name: load_card(name)["sha256"] for name in available()}
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from vqdiff_edu.gaussian import GaussianDiffusion
-from vqdiff_edu.samplers import sample_ddim, sample_ddpm, sample_dpmpp_2m, sample_heun, timesteps
-from vqdiff_edu.schedule import NoiseSchedule
+from vqdiff_edu.diffusion.parameterization import GaussianDiffusion
+from vqdiff_edu.diffusion.samplers import sample_ddim, sample_ddpm, sample_dpmpp_2m, sample_heun, timesteps
+from vqdiff_edu.diffusion.schedule import NoiseSchedule
 
 SAMPLERS = [sample_ddpm, sample_ddim, sample_dpmpp_2m, sample_heun]
 COSINE = NoiseSchedule.cosine(1000)

@@ -6,8 +6,7 @@ import time
 import pytest
 import torch
 
-from vqdiff_edu.data import digits, to_float
-from vqdiff_edu.scenes import (
+from vqdiff_edu.crossmodal.scenes import (
     CANVAS,
     GAP,
     HELD_OUT,
@@ -31,6 +30,7 @@ from vqdiff_edu.scenes import (
     match_things,
     parse,
 )
+from vqdiff_edu.data import digits, to_float
 
 STAND_IN = digits("test", "stand-in")
 

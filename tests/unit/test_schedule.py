@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from vqdiff_edu.schedule import NoiseSchedule, betas_from_alphas_cumprod, check_timesteps, expand, q_sample
+from vqdiff_edu.diffusion.schedule import NoiseSchedule, betas_from_alphas_cumprod, check_timesteps, expand, q_sample
 
 NAMED = {name: getattr(NoiseSchedule, name) for name in ("linear", "cosine", "sigmoid")}
 

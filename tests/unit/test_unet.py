@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vqdiff_edu.unet import ResidualBlock, SpatialAttention, UNet, timestep_embedding
+from vqdiff_edu.diffusion.unet import ResidualBlock, SpatialAttention, UNet, timestep_embedding
 
 
 def small(**changes):

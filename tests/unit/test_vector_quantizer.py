@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vqdiff_edu import vector_quantizer
-from vqdiff_edu.vector_quantizer import VectorQuantizer, batch_perplexity, kmeans, nearest_code, spread_start, sum_by_code
+from vqdiff_edu.quantization import vector_quantizer
+from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer, batch_perplexity, kmeans, nearest_code, spread_start, sum_by_code
 
 
 def state_of(quantizer):
@@ -213,7 +213,7 @@ def test_the_names_in_the_state_are_those_of_the_shipped_weights():
 
 
 def test_the_shipped_model_loads_with_its_codes():
-    from vqdiff_edu.recipes import load_pretrained
+    from vqdiff_edu.registry import load_pretrained
 
     quantizer = load_pretrained("mnist-vqvae").quantizer
     assert bool(quantizer.started) and quantizer.codebook.shape == (512, 64)

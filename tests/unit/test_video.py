@@ -10,13 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vqdiff_edu.audio import SpeechClassifier, speech
-from vqdiff_edu.data import digits, to_float
-from vqdiff_edu.gaussian import GaussianDiffusion
-from vqdiff_edu.samplers import sample_ddim
-from vqdiff_edu.schedule import NoiseSchedule
-from vqdiff_edu.unet import UNet
-from vqdiff_edu.video import (
+from vqdiff_edu.crossmodal.audio import SpeechClassifier, speech
+from vqdiff_edu.crossmodal.video import (
     FEATURES,
     Film,
     TemporalAttention,
@@ -38,7 +33,12 @@ from vqdiff_edu.video import (
     write_mp4,
     write_wav,
 )
-from vqdiff_edu.writing import energy_curve
+from vqdiff_edu.crossmodal.writing import energy_curve
+from vqdiff_edu.data import digits, to_float
+from vqdiff_edu.diffusion.parameterization import GaussianDiffusion
+from vqdiff_edu.diffusion.samplers import sample_ddim
+from vqdiff_edu.diffusion.schedule import NoiseSchedule
+from vqdiff_edu.diffusion.unet import UNet
 
 TEST = speech("test", "stand-in")
 SOME = TEST.subset(torch.arange(4))

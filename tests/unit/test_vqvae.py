@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from vqdiff_edu.data import digits, to_float
-from vqdiff_edu.recipes import load_pretrained
-from vqdiff_edu.vector_quantizer import Quantized, VectorQuantizer
-from vqdiff_edu.vqvae import VQVAE, ConvBlock, make_decoder, make_encoder, quantize_without_learning, stage_widths
+from vqdiff_edu.quantization.vector_quantizer import Quantized, VectorQuantizer
+from vqdiff_edu.quantization.vqvae import VQVAE, ConvBlock, make_decoder, make_encoder, quantize_without_learning, stage_widths
+from vqdiff_edu.registry import load_pretrained
 
 
 def make(in_channels=1, downsample=4, seed=0, **options):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from vqdiff_edu import writing as w
-from vqdiff_edu.audio import Speech
+from vqdiff_edu.crossmodal import writing as w
+from vqdiff_edu.crossmodal.audio import Speech
 from vqdiff_edu.data import Digits, digits, to_float, to_uint8
 
 INF = math.inf
