@@ -335,7 +335,7 @@ def test_stubs(make, stub, empty):
 def test_exercises_in_the_wrong_place(make):
     book, _ = one(make, ("code", "check('02-2', None)"))
     assert "has no check" in exercises.place_problems(book, "02-1", "exercises.ch02", exercise())[0]
-    assert "has no chapter" in exercises.place_problems(book, "03-1", "exercises.ch02", exercise())[1]
+    assert "has no chapter" in exercises.place_problems(book, "03-1", "exercises.ch03", exercise())[1]
     text = "\n".join(exercises.place_problems(book, "02-2", "exercises.ch12", exercise()))
     assert "calls itself 02-1" in text and "exercises.ch02" in text
     explain = exercise(kind="explain", rubric=["a", "b"])

@@ -422,6 +422,6 @@ def named_speakers(chapter):
 
 def test_chapters_name_no_speaker_whom_the_standin_lacks():
     """The sound chapters run on the stand-in too, whose speakers are called line 1 … line 6: speakers are taken by their place."""
-    chapters = sorted((Path(audio.__file__).parent.parent / "nbs" / "5_crossmodal").glob("*.ipynb"))
+    chapters = sorted((Path(audio.__file__).parents[2] / "nbs" / "5_crossmodal").glob("*.ipynb"))
     assert len(chapters) >= 5 and [found for chapter in chapters for found in named_speakers(chapter)] == []
     assert sorted(SPEAKERS)[-2] == "theo" and sorted(set(speech("test", "stand-in").speakers))[-2] == "line 5"
