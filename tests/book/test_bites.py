@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import shutil
 
 import pytest
 
+from bookdata import Book
+from freshness import Package, chapter_hash
 from vqdiff_edu.grading import Exercise
 
 from . import test_exercises as exercises
@@ -13,7 +16,6 @@ from . import test_notebooks as notebooks
 from . import test_references as references
 from . import test_results as results
 from . import test_site as site
-from .book import Book
 
 TITLE = "# A title {#sec-a}\n\n> A promise.\n\n[Colab](https://colab.research.google.com/github/u/r/blob/b/nbs/1_groundwork/02_data.ipynb)"
 END = ("md", "What next?")
@@ -374,16 +376,164 @@ def test_gradings():
 
 def test_stored_runs(make):
     printed = {"output_type": "stream", "name": "stdout", "text": ["1"]}
-    _, nb = one(make, code("print(1)", printed))
-    good = {"cells_sha256": results.own_hash(nb), "profile": "laptop", "data": {"digits, test, auto": "mnist"}}
-    assert not results.run_problems(nb, good)
-    assert "knows no run" in results.run_problems(nb, None)[0]
-    assert "code changed" in results.run_problems(nb, good | {"cells_sha256": "0"})[0]
-    assert "'smoke'" in results.run_problems(nb, good | {"profile": "smoke"})[0]
-    assert "stand-in" in results.run_problems(nb, good | {"data": {"digits, test, auto": "stand-in"}})[0]
-    assert not results.run_problems(nb, good | {"data": {"digits, test, stand-in": "stand-in"}})
+    book, nb = one(make, code("print(1)", printed))
+    package = Package(book.root)
+    good = {"code_sha256": chapter_hash(nb, package), "profile": "laptop", "data": {"digits, test, auto": "mnist"}}
+
+    def problems(entry, nb=nb):
+        return "\n".join(results.run_problems(nb, entry, package))
+
+    assert problems(good) == ""
+    assert "knows no run" in problems(None)
+    assert "changed after the outputs were stored; run `make execute CHAPTER=02_data`" in problems(good | {"code_sha256": "0"})
+    assert "changed after" in problems({"cells_sha256": "0", "profile": "laptop"})
+    assert "'smoke'" in problems(good | {"profile": "smoke"})
+    assert "stand-in" in problems(good | {"data": {"digits, test, auto": "stand-in"}})
+    assert problems(good | {"data": {"digits, test, stand-in": "stand-in"}}) == ""
     _, silent = one(make, code("print(1)"))
-    assert "no stored outputs" in results.run_problems(silent, good)[0]
+    assert "no stored outputs" in problems(good, silent)
+
+
+# ------------------------------------------------------------------ freshness
+
+CHAPTER = """#| label: fig-a
+#| fig-cap: "What we see"
+from vqdiff_edu import require
+from vqdiff_edu.diffusion.samplers import sample
+
+steps = 20
+print(sample(steps))"""
+SAMPLERS = '''"""How to sample."""
+__all__ = ["sample"]
+from vqdiff_edu import require
+from .schedule import rate
+
+
+def sample(steps: int, eta: float = 0.0) -> float:
+    """One sample."""
+    steps = require.whole("steps", steps, 1)
+    if eta < 0:
+        raise ValueError(f"eta must not be negative, got {eta}")
+    return 2 * rate(steps)  # twice
+'''
+SCHEDULE = """from ..probability import half as share
+
+
+class Rate:
+    value: float = 0.5
+
+
+def rate(steps):
+    return share(steps) * Rate.value
+"""
+PROBABILITY = """def half(x):
+    return x / 2
+"""
+REACHED = {"diffusion/samplers": SAMPLERS, "diffusion/schedule": SCHEDULE, "probability": PROBABILITY, "viz": "GREY = 0.5\n"}
+
+
+@pytest.fixture
+def hash_of(make):
+    """hash_of(("diffusion/samplers", old, new), …): a chapter's hash after replacing text in the chapter or in a module."""
+
+    def build(*changes, files=REACHED, chapter=CHAPTER, cards=()):
+        texts = {"chapter": chapter, **files}
+        for where, old, new in changes:
+            assert old in texts[where]
+            texts[where] = texts[where].replace(old, new)
+        book, nb = one(make, ("code", texts.pop("chapter")))
+        shutil.rmtree(book.root / "vqdiff_edu", ignore_errors=True)
+        for name, text in {"require": "", **texts}.items():
+            path = book.root / "vqdiff_edu" / f"{name}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        (book.root / "vqdiff_edu" / "weights").mkdir()
+        for card in cards:
+            (book.root / "vqdiff_edu" / "weights" / f"{card['name']}.json").write_text(json.dumps(card))
+        return chapter_hash(nb, Package(book.root))
+
+    return build
+
+
+@pytest.mark.parametrize(
+    "where, old, new",
+    [
+        ("diffusion/samplers", "How to sample.", "Another word."),
+        ("diffusion/samplers", "One sample.", "One sample of many."),
+        ("diffusion/samplers", "# twice", "# two of them"),
+        ("diffusion/samplers", "got {eta}", "and it was {eta}"),
+        ("diffusion/samplers", 'f"eta must not be negative, got {eta}"', '"no"'),
+        ("diffusion/samplers", 'steps = require.whole("steps", steps, 1)', 'steps = require.whole("steps", steps, 2, 7)'),
+        ("diffusion/samplers", '    steps = require.whole("steps", steps, 1)\n', ""),
+        ("diffusion/samplers", "    if eta < 0:", '    if eta:\n        require.number("eta", eta)\n    if eta < 0:'),
+        ("diffusion/samplers", "steps: int, eta: float = 0.0", "steps, eta=0.0"),
+        ("diffusion/samplers", '["sample"]', '["sample", "walk"]'),
+        ("diffusion/schedule", "value: float", "value: int"),
+        ("viz", "0.5", "0.6"),
+        ("chapter", "What we see", "What there is to see"),
+        ("chapter", "from vqdiff_edu import require\n", ""),
+    ],
+)
+def test_what_is_said_and_not_done_leaves_a_run_fresh(hash_of, where, old, new):
+    assert hash_of((where, old, new)) == hash_of()
+
+
+@pytest.mark.parametrize(
+    "where, old, new",
+    [
+        ("diffusion/samplers", "2 * rate", "3 * rate"),
+        ("diffusion/samplers", "eta: float = 0.0", "eta: float = 0.1"),
+        ("diffusion/samplers", "eta < 0", "eta <= 0"),
+        ("diffusion/samplers", "ValueError", "TypeError"),
+        ("diffusion/samplers", 'steps = require.whole("steps", steps, 1)', 'steps = require.whole("steps", steps + 1, 1)'),
+        ("diffusion/schedule", "value: float = 0.5", "value: float = 0.25"),
+        ("diffusion/schedule", "half as share", "third as share"),
+        ("probability", "x / 2", "x / 3"),
+        ("chapter", "steps = 20", "steps = 21"),
+        ("chapter", "print(", "#| fig-cap: late\nprint(0, "),
+        ("chapter", "#| label: fig-a", "#| eval: false"),
+    ],
+)
+def test_what_is_done_makes_a_run_stale(hash_of, where, old, new):
+    assert hash_of((where, old, new)) != hash_of()
+
+
+def test_a_module_that_moves_leaves_a_run_fresh(hash_of):
+    moved = {**REACHED, "walks": SAMPLERS.replace("from .schedule", "from .codes.pace"), "codes/pace": SCHEDULE}
+    del moved["diffusion/samplers"], moved["diffusion/schedule"]
+    assert hash_of(files=moved, chapter=CHAPTER.replace("diffusion.samplers", "walks")) == hash_of()
+
+
+LOADER = "from vqdiff_edu import load_pretrained\n\nmodel = load_pretrained('vae')"
+MODELS = {"registry": "def load_pretrained(name): ...\n", "quantization/vqvae": "K = 512\n", "codes/latent": "C = 12\n"}
+CARDS = [
+    {"name": "vae", "module": "vqdiff_edu.quantization.vqvae", "sha256": "a"},
+    {"name": "latent", "module": "vqdiff_edu.codes.latent", "sha256": "b", "parents": {"vae": "a"}},
+]
+
+
+def test_loading_a_model_reaches_the_registry_its_module_and_its_weights(hash_of):
+    before = hash_of(files=MODELS, chapter=LOADER, cards=CARDS)
+
+    def after(*changes, chapter=LOADER, cards=CARDS):
+        return hash_of(*changes, files=MODELS, chapter=chapter, cards=cards)
+
+    assert after() == before
+    assert after(("quantization/vqvae", "512", "256")) != before
+    assert after(("registry", "...", "pass; print(name)")) != before
+    assert after(cards=[CARDS[0] | {"sha256": "c"}, CARDS[1]]) != before
+    assert after(cards=[CARDS[0] | {"metrics": {"mse": 1}}, CARDS[1]]) == before
+    assert after(("codes/latent", "12", "13")) == before
+
+
+def test_a_model_brings_its_parents_and_a_loop_over_names_loads_them(hash_of):
+    looped = "from vqdiff_edu import load_pretrained\n\nfor name in ('latent',):\n    load_pretrained(name)"
+
+    def after(*changes):
+        return hash_of(*changes, files=MODELS, chapter=looped, cards=CARDS)
+
+    assert after(("codes/latent", "12", "13")) != after()
+    assert after(("quantization/vqvae", "512", "256")) != after()
 
 
 def test_what_needs_a_run(make):
@@ -425,18 +575,19 @@ def test_stale_models():
     assert "lacks versions, metrics" in problems(versions={}, metrics=None)
 
 
-def contents(*chapters, appendices=()):
-    return {"book": {"chapters": ["index.qmd", {"part": "P", "chapters": list(chapters)}], "appendices": list(appendices)}}
-
-
 def test_table_of_contents(make):
     pages = {"1_groundwork/02_a": [END], "1_groundwork/03_b": [END], "7_tools/70_c": [END]}
-    book = make(pages, extra=[("index.qmd", "Hello")])
     a, b, c = "nbs/1_groundwork/02_a.ipynb", "nbs/1_groundwork/03_b.ipynb", "nbs/7_tools/70_c.ipynb"
-    assert not site.contents_problems(book, contents(a, b, appendices=[c]))
-    assert f"{b} is not listed" in site.contents_problems(book, contents(a, appendices=[c]))[0]
-    assert "does not exist" in site.contents_problems(book, contents(a, b, "nbs/x.ipynb", appendices=[c]))[0]
-    assert "twice" in site.contents_problems(book, contents(a, b, b, appendices=[c]))[0]
-    assert "order" in site.contents_problems(book, contents(b, a, appendices=[c]))[0]
-    assert "belongs to the appendices" in site.contents_problems(book, contents(a, b, c))[0]
-    assert "index.qmd" in site.contents_problems(book, {"book": {"chapters": [a, b], "appendices": [c]}})[0]
+
+    def problems(*chapters, appendices=(c,), first=("index.qmd",)):
+        contents = {"book": {"chapters": [*first, {"part": "P", "chapters": list(chapters)}], "appendices": list(appendices)}}
+        return "\n".join(site.contents_problems(make(pages, extra=[("index.qmd", "Hello"), ("_quarto.yml", json.dumps(contents))])))
+
+    assert problems(a, b) == ""
+    assert problems(a, {"part": "Q", "chapters": [{"file": b}]}) == ""
+    assert f"{b} is not listed" in problems(a)
+    assert "nbs/x.ipynb, which does not exist" in problems(a, b, "nbs/x.ipynb")
+    assert "twice" in problems(a, b, b)
+    assert "order" in problems(b, a)
+    assert "belongs to the appendices" in problems(a, b, c, appendices=())
+    assert "begins with index.qmd" in problems(a, b, first=())

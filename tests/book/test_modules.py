@@ -4,7 +4,7 @@ import graphlib
 
 import pytest
 
-from .book import PACKAGE, Book, Notebook
+from bookdata import PACKAGE, Book, Notebook
 
 BOOK = Book()
 FREE = ("require", "verify", "grading", "viz", "weights", "data")  # may be imported by all

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from .book import Book, Cell, Notebook
+from bookdata import Book, Cell, Notebook
 
 BOOK = Book()
 LONGEST_CELL, LARGEST_NOTEBOOK = 40, 2 * 2**20

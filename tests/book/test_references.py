@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from .book import CODE_SPAN, EQ_DEF, LINK, VERIFY, Book, Notebook
+from bookdata import CODE_SPAN, EQ_DEF, LINK, VERIFY, Book, Notebook
 
 BOOK = Book()
 FINDABLE = re.compile(r"^\s*(doi|eprint|url|isbn)\s*=\s*[{\"]\s*\S", re.M | re.I)
