@@ -6,12 +6,14 @@ import shutil
 
 import pytest
 
+import graph
 from bookdata import Book
 from freshness import Package, chapter_hash
 from vqdiff_edu.grading import Exercise
 
 from . import test_exercises as exercises
 from . import test_modules as modules
+from . import test_needs as needs
 from . import test_notebooks as notebooks
 from . import test_references as references
 from . import test_results as results
@@ -95,15 +97,19 @@ def test_exports_without_a_module(make):
     "importer, imported, fine",
     [
         ("2_quantization/11_b:b", "1_groundwork/02_a:a", True),
+        ("3_diffusion/25_b:b", "2_quantization/11_a:a", True),
+        ("2_quantization/11_a:a", "3_diffusion/25_b:b", False),
         ("1_groundwork/02_a:a", "2_quantization/11_b:b", False),
+        ("1_groundwork/02_a:a", "1_groundwork/06_b:b", True),
         ("1_groundwork/03_a:a", "7_tools/72_viz:viz", True),
-        ("7_tools/72_viz:viz", "1_groundwork/03_a:a", False),
-        ("7_tools/72_viz:viz", "1_groundwork/02_data:data", True),
-        ("1_groundwork/03_a:a", "7_tools/74_registry:registry", False),
-        ("7_tools/74_registry:registry", "3_diffusion/25_b:b", True),
+        ("7_tools/72_viz:viz", "1_groundwork/03_a:a", True),
+        ("7_tools/72_viz:viz", "3_diffusion/25_b:b", False),
+        ("3_diffusion/25_b:b", "7_tools/74_registry:registry", True),
+        ("7_tools/74_registry:registry", "3_diffusion/25_b:b", False),
         ("7_tools/75_cli:cli", "7_tools/74_registry:registry", True),
         ("7_tools/74_registry:registry", "7_tools/75_cli:cli", False),
         ("9_appendix/solutions/ch12:exercises.ch12", "7_tools/75_cli:cli", True),
+        ("9_appendix/solutions/ch12:exercises.ch12", "3_diffusion/25_b:b", True),
         ("3_diffusion/25_b:b", "9_appendix/solutions/ch12:exercises.ch12", False),
     ],
 )
@@ -116,6 +122,15 @@ def test_reading_order(make, importer, imported, fine, form):
     book = make({page: export(module, form.format(name)), other: export(name, "x = 1")})
     nb = next(nb for nb in book.notebooks if nb.module == module)
     assert bool(modules.import_problems(book, nb)) is not fine
+
+
+def test_the_command_line_imports_inside_its_commands(make):
+    def problems(text):
+        book = make({"7_tools/75_cli": export("cli", text), "3_diffusion/25_b": export("b", "x = 1")})
+        return modules.import_problems(book, next(nb for nb in book.notebooks if nb.module == "cli"))
+
+    assert not problems("def sample():\n    from vqdiff_edu.b import x")
+    assert "at the top" in problems("from vqdiff_edu.b import x")[0]
 
 
 def test_a_module_imported_from_the_package_is_seen(make):
@@ -137,11 +152,82 @@ def test_self_import_and_circles(make):
 def test_an_experiment_may_look_ahead(make):
     book = make(
         {
-            "1_groundwork/02_a": [*export("a", "x = 1"), ("code", "from vqdiff_edu.registry import y")],
-            "7_tools/73_recipes": export("recipes", "y = 1"),
+            "1_groundwork/02_a": [*export("a", "x = 1"), ("code", "from vqdiff_edu.later import y")],
+            "3_diffusion/25_b": export("later", "y = 1"),
         }
     )
     assert not modules.import_problems(book, book.notebooks[0])
+
+
+# ------------------------------------------------------------------ needs
+
+
+def chapter(needs, *cells):
+    return [("md", f"{TITLE}\n\n{needs}\n\nAfterwards you can do it."), *cells, END]
+
+
+def test_needs(make):
+    pages = {
+        "1_groundwork/02_data": chapter("*Needs: nothing but curiosity.*"),
+        "1_groundwork/03_b": chapter("*Needs: [data](02_data.ipynb#sec-a), and [the rest](../2_quantization/11_c.ipynb).*"),
+        "2_quantization/11_c": chapter(
+            "*Needs: [gone](12_gone.ipynb), [itself](11_c.ipynb), [a tool](../7_tools/70_v.ipynb), [data](../1_groundwork/02_data.ipynb).*"
+        ),
+        "3_diffusion/20_d": chapter("You need [data](../1_groundwork/02_data.ipynb)."),
+        "7_tools/70_v": chapter(""),
+    }
+    book = make(pages)
+    found = {nb.rel.split("/")[2]: "\n".join(needs.needs_problems(book, nb)) for nb in book.notebooks}
+    assert found["02_data.ipynb"] == "" and book.notebooks[0].needs == []
+    assert found["03_b.ipynb"] == "needs nbs/2_quantization/11_c.ipynb, which comes later"
+    assert found["11_c.ipynb"].splitlines() == [
+        "needs nbs/2_quantization/12_gone.ipynb, which does not exist",
+        "needs nbs/2_quantization/11_c.ipynb, which comes later",
+        "needs nbs/7_tools/70_v.ipynb, which is no chapter",
+    ]
+    assert "no line `*Needs: " in found["20_d.ipynb"] and found["70_v.ipynb"] == ""
+
+
+def test_what_is_imported_is_needed(make):
+    pages = {
+        "2_quantization/11_b": chapter("*Needs: nothing.*", *export("b", "x = 1")),
+        "3_diffusion/20_c": chapter("*Needs: [b](../2_quantization/11_b.ipynb).*", *export("c", "y = 1")),
+        "3_diffusion/21_d": chapter("*Needs: [c](20_c.ipynb).*", *export("d", "from vqdiff_edu.b import x")),
+        "3_diffusion/23_e": chapter("*Needs: nothing.*", *export("e", "from vqdiff_edu.c import y")),
+    }
+    book = make(pages)
+    assert [needs.needs_problems(book, nb) for nb in book.notebooks] == [
+        [],
+        [],
+        [],
+        ["imports c, so it needs nbs/3_diffusion/20_c.ipynb; say so in its line"],
+    ]
+
+
+def test_the_graph_follows_the_needs(make):
+    pages = {
+        "1_groundwork/02_data": chapter("*Needs: nothing.*"),
+        "2_quantization/11_b": chapter("*Needs: [data](../1_groundwork/02_data.ipynb).*"),
+        "3_diffusion/20_c": chapter("*Needs: [data](../1_groundwork/02_data.ipynb), [b](../2_quantization/11_b.ipynb).*"),
+    }
+    listed = [{"part": f"P{i}", "chapters": [f"nbs/{name}.ipynb"]} for i, name in enumerate(pages)]
+    config = json.dumps({"book": {"chapters": ["index.qmd", *listed]}})
+    empty = f"# Preface\n\n{graph.BEGIN}\n{graph.END}\n\nWords.\n"
+    book = make(pages, extra=[("index.qmd", empty), ("_quarto.yml", config)])
+    assert graph.needs_of(book)["nbs/3_diffusion/20_c.ipynb"] == {"nbs/2_quantization/11_b.ipynb"}  # which brings the data along
+    drawn = graph.with_graph(empty, book)
+    assert drawn.count('<path d="M') == 3 + 2 and 'href="nbs/2_quantization/11_b.html"' in drawn and drawn.endswith("Words.\n")
+    assert [(box.column, box.row) for box in graph.place(book).values()] == [(0, 0), (1, 1), (2, 2)]
+    assert needs.graph_problems(book) and not needs.graph_problems(make(pages, extra=[("index.qmd", drawn), ("_quarto.yml", config)]))
+    more = pages | {"3_diffusion/21_d": chapter("*Needs: [c](20_c.ipynb).*")}
+    assert needs.graph_problems(make(more, extra=[("index.qmd", drawn), ("_quarto.yml", config)]))
+    assert needs.graph_problems(make(pages, extra=[("index.qmd", "# Preface"), ("_quarto.yml", config)]))
+
+
+def test_ways_to_read(make):
+    rows = "| b | [c](nbs/3_diffusion/20_c.ipynb), [b](nbs/2_quantization/11_b.ipynb) |\n| a | [b](nbs/2_quantization/11_b.ipynb) |"
+    book = make({"2_quantization/11_b": [END], "3_diffusion/20_c": [END]}, extra=[("index.qmd", f"## Ways to read\n\n{rows}\n")])
+    assert needs.way_problems(book) == ["the way 20, 11 is not in reading order"]
 
 
 # ------------------------------------------------------------------ references
