@@ -177,12 +177,17 @@ class Package:
         return modules, models
 
 
+def weights_of(card: dict) -> str:
+    """The hash of a model's tensors, or of its file where the card knows no other."""
+    return card.get("tensors_sha256") or card.get("sha256") or ""
+
+
 def chapter_hash(nb: Notebook, package: Package) -> str:
     """SHA-256 over what the chapter's cells, the modules that they reach and the models that they load amount to."""
     trees = [cell.tree for cell in nb.code if cell.runs]
     modules, models = package.reached(trees)
     cells = [text for tree in trees if (text := essence(deepcopy(tree)))]
-    digests = sorted(map(package.hash, modules)), sorted(str(package.card(model).get("sha256")) for model in models)
+    digests = sorted(map(package.hash, modules)), sorted(weights_of(package.card(model)) for model in models)
     return hashlib.sha256(json.dumps([cells, *digests]).encode()).hexdigest()
 
 
