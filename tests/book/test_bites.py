@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+import bookdata
 import graph
 from bookdata import Book
 from freshness import Package, chapter_hash
@@ -256,6 +257,17 @@ def test_labels_and_references(make):
     assert references.reference_problems(book, nb.rel) == ["@fig-two is defined nowhere"]
 
 
+def test_labels_of_hidden_cells_do_not_count(make):
+    book, nb = one(make, ("code", "#| hide\n#| label: fig-one\n1"), ("md", "See @fig-one."))
+    assert references.reference_problems(book, nb.rel) == ["@fig-one is defined nowhere"]
+
+
+def test_formulas(make):
+    book, _ = one(make, ("md", "Half is $\\frac{1}{2}$, and this is nothing: $\\frac{1$. In code `$\\frac{$` it may stand."))
+    assert references.formula_problems(book) == ["nbs/1_groundwork/02_data.ipynb: \\frac{1"]
+    assert not references.formula_problems(one(make, ("md", "$$ \\bar\\alpha_t $$ {#eq-a}"))[0])
+
+
 BIB = "@article{ho2020denoising,\n title = {a},\n doi = {10.1/2}\n}\n@misc{Bad,\n title = {b}\n}\n"
 
 
@@ -292,6 +304,12 @@ def test_long_cells_and_a_code_cell_at_the_end(make):
     book = make({"1_groundwork/02_data": [("md", TITLE), ("code", "#| echo: true\n" + "x = 1\n\n" * 40), ("code", "x = 1\n" * 41)]})
     problems = notebooks.shape_problems(book.notebooks[0])
     assert len(problems) == 2 and problems[0].startswith("cell 2 has 41 lines") and "last cell must be markdown" in problems[1]
+
+
+@pytest.mark.parametrize("lines, more, fine", [(90, "", True), (91, "", False), (41, "\ny = 1", False)])
+def test_a_class_may_be_longer_than_other_cells(make, lines, more, fine):
+    _, nb = one(make, ("code", "class A:\n" + "    x = 1\n" * (lines - 1) + more))
+    assert (not notebooks.shape_problems(nb)) is fine
 
 
 def test_large_notebooks(make):
@@ -659,6 +677,24 @@ def test_stale_models():
     assert "metrics.source is 'stand-in'" in problems(metrics={"source": "stand-in"})
     assert "profile 'smoke'" in problems(profile="smoke")
     assert "lacks versions, metrics" in problems(versions={}, metrics=None)
+
+
+def test_descriptions_that_differ(make):
+    files = {
+        name: (bookdata.ROOT / name).read_text() for name in ("settings.ini", "pyproject.toml", "_quarto.yml", "CITATION.cff", "README.md")
+    }
+
+    def problems(**changes):
+        (root := make({}).root).joinpath("settings.ini").write_text(files["settings.ini"])
+        for name, text in files.items():
+            (root / name).write_text(text.replace(*changes.get(name.partition(".")[0].lower(), ("", ""))))
+        return "\n".join(site.metadata_problems(root))
+
+    assert problems() == ""
+    assert "pyproject.toml's description" in problems(pyproject=("A book that runs", "A book"))
+    assert "CITATION.cff's version" in problems(citation=("version: 0.1.0", "version: 0.2.0"))
+    assert "README.md" in problems(readme=("A book that runs", "A text"))
+    assert "_quarto.yml's subtitle" in problems(_quarto=("A book that runs", "A text"))
 
 
 def test_table_of_contents(make):
