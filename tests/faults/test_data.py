@@ -1,6 +1,7 @@
 """Bad input and bad weather: each error names the thing and what to do."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,23 @@ def test_a_broken_picture_is_named(tmp_path, content):
         read_picture(path)
     with pytest.raises(FileNotFoundError, match="nowhere.png"):
         read_picture(tmp_path / "nowhere.png")
+
+
+def test_what_is_no_regular_file_is_called_by_its_kind(tmp_path):
+    with pytest.raises(ValueError, match="path: .* is a folder"):
+        read_picture(tmp_path)
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ValueError, match="path: .*pipe.png is no regular file"):
+        read_picture(tmp_path / "pipe.png")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_large_picture_is_read_without_a_word_of_pillow(tmp_path, monkeypatch):
+    page = Image.new("L", (60, 60), 255)
+    page.paste(0, (20, 20, 40, 40))
+    page.save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)  # it warns above this, and refuses above twice as many
+    assert read_picture(tmp_path / "large.png").max() == 1
 
 
 @pytest.mark.parametrize("grey", [0, 130, 255])
