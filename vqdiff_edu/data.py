@@ -18,7 +18,8 @@ import tempfile
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -89,9 +90,8 @@ def content_digest(content: bytes | Mapping[str, bytes]) -> str:
 def need_intact(path: Path, content: bytes | Mapping[str, bytes], sha256: str) -> None:
     """Raise ValueError, with the remedy, unless what was read from `path` has this `content_digest`."""
     if (found := content_digest(content)) != sha256:
-        size = f"{len(content):,} {'bytes' if isinstance(content, bytes) else 'files'}"
         raise ValueError(
-            f"{path} is damaged: {size} with sha256 {found[:12]}…, expected {sha256[:12]}…. "
+            f"{path} is damaged: its content has sha256 {found[:12]}…, expected {sha256[:12]}…. "
             "Delete it and it will be downloaded again, or point VQDIFF_DATA at an intact copy"
         )
 
@@ -244,11 +244,6 @@ def _standin(split: str) -> Digits:
     images = torch.stack([_draw(digit, each, generator) for digit in range(10)], 1).flatten(0, 1)  # labels 0 1 2 … 9 0 1 …
     return Digits(images, torch.arange(len(images)) % 10, "stand-in", content_digest(images.numpy().tobytes()))
 
-
-def _standin_copy(split: str) -> Digits:
-    drawn = _standin(split)
-    return replace(drawn, images=drawn.images.clone(), labels=drawn.labels.clone())
-
 # %% ../nbs/1_groundwork/02_data.ipynb #4c92e25b
 @cache
 def _why_not(download: Callable[[Path], Path], folder: Path, notice: str) -> str:
@@ -281,7 +276,7 @@ def digits(split: Split = "train", source: Source = "auto") -> Digits:
     Files are verified on every load: ValueError names a damaged one.
     """
     require.choice("split", split, get_args(Split))
-    ways = {"download": download_mnist, "read": lambda raw: _mnist(split, raw), "make": lambda: _standin_copy(split)}
+    ways = {"download": download_mnist, "read": lambda raw: _mnist(split, raw), "make": lambda: deepcopy(_standin(split))}
     return real_or_standin(f"digits, {split}", source, **ways, notice=STANDIN_NOTICE)
 
 # %% ../nbs/1_groundwork/02_data.ipynb #c99ef1bb

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from .. import require
 from ..data import Batches, Source, Split, dtmf, fetch, need_intact, real_or_standin, regular_file
+from ..metrics import conv_block
 from ..training import Recipe, Run, by_profile, fit, seed_everything
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #6e4717b7
@@ -377,11 +378,6 @@ def _need_word(path: Path, samples: Float[Tensor, "sample channel"], rate: int) 
         raise ValueError(f"path: {path} is silent: {why}")
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #9fbcf31a
-def _layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
-
-
 class SpeechClassifier(nn.Module):
     """The output of `spectrogram`, [batch, 40, 100], to logits of the ten digits; `.features` is what it knows before it decides, [batch, 128]."""
 
@@ -389,7 +385,8 @@ class SpeechClassifier(nn.Module):
         super().__init__()
         a, b, c = widths
         self.body = nn.Sequential(  # 40×100, then 20×50, 10×25, 5×13
-            _layer(1, a, 5, stride=2), _layer(a, b, stride=2), _layer(b, b), _layer(b, c, stride=2), _layer(c, c), _layer(c, dim, 1)
+            conv_block(1, a, 5, stride=2), conv_block(a, b, stride=2), conv_block(b, b),
+            conv_block(b, c, stride=2), conv_block(c, c), conv_block(c, dim, 1),
         )  # fmt: skip
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, 10))
 
