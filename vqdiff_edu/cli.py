@@ -133,14 +133,12 @@ def parse_labels(labels: str) -> list[int]:
 @app.command()
 def caption(image: Annotated[Path, typer.Argument(help="A picture with one to three digits.")]) -> None:
     """Describe a picture of digits in a sentence."""
-    from vqdiff_edu.crossmodal.caption import caption as describe
     from vqdiff_edu.crossmodal.caption import unreadable
     from vqdiff_edu.data import read_picture
     from vqdiff_edu.registry import load_pretrained
 
     try:
-        model = load_pretrained("scene-captioner")
-        said = describe(model, read_picture(image, 56), model.vqvae)[0]
+        said = load_pretrained("scene-captioner")(read_picture(image, 56))[0]
         if unreadable(said):
             raise ValueError(f"image: {image} shows nothing that can be told as one to three digits; the model stammers {said[:60]!r}")
     except (ValueError, OSError) as error:
@@ -176,19 +174,18 @@ def speak(
 
     from vqdiff_edu.crossmodal.audio import classify, read_wav
     from vqdiff_edu.registry import load_pretrained
-    from vqdiff_edu.crossmodal.video import speak as film
     from vqdiff_edu.crossmodal.video import write_mp4
 
     try:
         with warnings.catch_warnings(record=True) as notices:
             warnings.simplefilter("always")
             samples = read_wav(wav)
-        model, generator = load_pretrained("writing-video"), torch.Generator().manual_seed(seed)
-        video = film(model, samples[None], num_inference_steps=steps, guidance_scale=guidance, generator=generator)
+        writer, generator = load_pretrained("writing-video"), torch.Generator().manual_seed(seed)
+        video = writer(samples[None], num_inference_steps=steps, guidance_scale=guidance, generator=generator)
         write_mp4(out, video[0], samples)
     except (ValueError, OSError, RuntimeError) as error:
         fail(error)
     for notice in notices:
         typer.echo(f"note: {notice.message}", err=True)
-    heard = classify(model.ears[0], samples[None]).argmax(1).item()
+    heard = classify(writer.classifier, samples[None]).argmax(1).item()
     typer.echo(f"heard a {heard}; {len(samples) / 8000:.2f} s of writing in {out}")

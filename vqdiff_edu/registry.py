@@ -8,7 +8,7 @@ __all__ = ['SHIPPED', 'make_vqvae', 'make_ddpm', 'make_captioner', 'make_latent'
            'generate', 'measure_codec', 'measure_vqvae', 'measure_scene_vqvae', 'measure_generator',
            'measure_classifier', 'measure_captioner', 'measure_video', 'digit_batches', 'scene_batches',
            'latent_batches', 'speech_batches', 'writing_batches', 'Shipped', 'shipped', 'load_pretrained', 'train',
-           'objective_of', 'measure']
+           'trained_part', 'objective_of', 'measure']
 
 # %% ../nbs/7_tools/74_registry.ipynb #7d582384
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +22,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from .crossmodal.audio import SpeechClassifier, SpeechTask, measure_speech, speech, speech_recipe
-from .crossmodal.caption import Captioner, CaptionTask, evaluate_captioner
+from .crossmodal.caption import Captioner, CaptionTask, SceneCaptioner, evaluate_captioner
 from .data import Batches, Digits, digits, to_float
 from .diffusion.parameterization import GaussianDiffusion
 from .codes.latent import LatentTask, LatentUNet, draw_latent, fit_codec, latent_digits
@@ -33,7 +33,7 @@ from .diffusion.schedule import NoiseSchedule
 from .training import Recipe, by_profile, fit, profile, seed_everything
 from .diffusion.unet import UNet
 from .quantization.vector_quantizer import VectorQuantizer
-from .crossmodal.video import VideoTask, VideoUNet, measure_videos, video_recipe
+from .crossmodal.video import SpeechWriter, VideoTask, VideoUNet, measure_videos, video_recipe
 from .quantization.vqvae import VQVAE
 from .weights import load_card, load_state, save_card, save_weights
 from .crossmodal.writing import WritingBatches
@@ -51,12 +51,11 @@ def make_ddpm(channels: Sequence[int] = (48, 96), blocks: int = 1, objective: st
     return model
 
 # %% ../nbs/7_tools/74_registry.ipynb #de98272f
-def make_captioner(vqvae: VQVAE, source: str = "codes", width: int = 96) -> Captioner:
-    """The captioner of scenes; its code vectors start as those of `vqvae`, which stays at hand as `.vqvae`."""
+def make_captioner(vqvae: VQVAE, source: str = "codes", width: int = 96) -> SceneCaptioner:
+    """The captioner of scenes around `vqvae`; its code vectors start as those of the VQ-VAE."""
     codebook = vqvae.quantizer.codebook
     model = Captioner(Tokenizer().num_tokens, source, num_embeddings=len(codebook), embedding_dim=codebook.shape[1], width=width)
-    object.__setattr__(model, "vqvae", vqvae if source == "codes" else None)
-    return model.start_from(codebook) if source == "codes" else model
+    return SceneCaptioner(model.start_from(codebook), vqvae) if source == "codes" else SceneCaptioner(model)
 
 
 def make_latent(vqvae: VQVAE, channels: int = 12, width: int = 128) -> LatentUNet:
@@ -64,9 +63,9 @@ def make_latent(vqvae: VQVAE, channels: int = 12, width: int = 128) -> LatentUNe
     return LatentUNet(channels, width, dim=vqvae.quantizer.embedding_dim).attach(vqvae)
 
 
-def make_video(image: LatentUNet, classifier: SpeechClassifier) -> VideoUNet:
-    """The network that films a voice: starts as `image` on every frame; `classifier` listens."""
-    return VideoUNet(image).attach(classifier)
+def make_video(image: LatentUNet, classifier: SpeechClassifier) -> SpeechWriter:
+    """What films a voice: a network that starts as `image` on every frame; `classifier` listens, and the VQ-VAE of `image` draws."""
+    return SpeechWriter(VideoUNet(image), classifier, image.parent[0])
 
 # %% ../nbs/7_tools/74_registry.ipynb #e17cf7a5
 @dataclass
@@ -220,16 +219,16 @@ def measure_classifier(model: DigitClassifier, data: Digits | None = None) -> di
     return {"test_accuracy": right / len(data), "test_errors": len(data) - right, "source": data.source}
 
 # %% ../nbs/7_tools/74_registry.ipynb #d00f10c7
-def measure_captioner(model: Captioner) -> dict:
+def measure_captioner(captioner: SceneCaptioner) -> dict:
     """Facts told right of scenes of unseen digits, with combinations seen in training and held out."""
-    return evaluate_captioner(model, model.vqvae, n=by_profile(smoke=20, laptop=3000))
+    return evaluate_captioner(captioner, n=by_profile(smoke=20, laptop=3000))
 
 
-def measure_video(model: VideoUNet) -> dict:
+def measure_video(writer: SpeechWriter) -> dict:
     """Films of all recordings of the official test split, three times afresh: is the digit right, is it in time, do the frames look real?"""
     test = speech("test")
     test = test.subset(torch.arange(by_profile(smoke=10, laptop=len(test))))
-    return measure_videos(model, test, speech("train"), replicates=by_profile(smoke=1, laptop=3))
+    return measure_videos(writer, test, speech("train"), replicates=by_profile(smoke=1, laptop=3))
 
 # %% ../nbs/7_tools/74_registry.ipynb #e94653bc
 def digit_batches(model: nn.Module, recipe: Recipe) -> tuple[Iterable, dict]:
@@ -241,7 +240,11 @@ def digit_batches(model: nn.Module, recipe: Recipe) -> tuple[Iterable, dict]:
 def scene_batches(model: nn.Module, recipe: Recipe, captions: int = 1) -> tuple[Iterable, dict]:
     """Scenes of training digits, drawn afresh for every batch, each described `captions` times."""
     data = digits("train")
-    return SceneBatches(data, recipe.batch_size, recipe.seed, captions=captions), {"source": data.source, "sha256": data.sha256}
+    device = (
+        torch.accelerator.current_accelerator() if profile() == "gpu" else None
+    )  # there the pictures are computed where they are needed
+    batches = SceneBatches(data, recipe.batch_size, seed=recipe.seed, captions=captions, device=device)
+    return batches, {"source": data.source, "sha256": data.sha256}
 
 # %% ../nbs/7_tools/74_registry.ipynb #5b721994
 def latent_batches(model: LatentUNet, recipe: Recipe) -> tuple[Iterable, dict]:
@@ -326,7 +329,7 @@ SHIPPED |= {  # and the two that describe and film
     "scene-captioner": Shipped(
         5,
         make_captioner,
-        lambda model: CaptionTask(model, model.vqvae),
+        CaptionTask,
         captioner_recipe,
         measure_captioner,
         lambda: by_profile(smoke={"width": 16}, laptop={}, gpu={"width": 192}),
@@ -362,7 +365,7 @@ def load_pretrained(name: str, folder: Path | str | None = None) -> nn.Module:
     parents = [load_pretrained(parent) for parent in entry.parents]
     try:
         model = entry.make(*parents, **card.get("model", {}))
-        model.load_state_dict(state)
+        trained_part(model).load_state_dict(state)
     except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"the weights of {name!r} do not fit the model their card describes; train it again ({error})") from error
     if (trained := card.get("objective")) != objective_of(model):
@@ -392,9 +395,14 @@ def train(name: str, out_dir: Path | str, *, resume: bool = True, folder: Path |
     return measure(name, folder)
 
 
+def trained_part(model: nn.Module) -> nn.Module:
+    """What is trained and stored: the `.model` of a pipeline; any other module as a whole."""
+    return getattr(model, "model", model)
+
+
 def objective_of(model: nn.Module) -> str | None:
     """What a diffusion model was trained to predict; None for other models."""
-    return getattr(getattr(model, "diffusion", None), "objective", None)
+    return getattr(getattr(trained_part(model), "diffusion", None), "objective", None)
 
 
 def measure(name: str, folder: Path | str | None = None) -> nn.Module:

@@ -240,6 +240,8 @@ def begin(task, data, recipe: Recipe, out_dir) -> Training:
     if recipe.batch_size % accelerator.num_processes:
         raise ValueError(f"batch_size is {recipe.batch_size}, which {accelerator.num_processes} processes cannot share equally")
     model, layout = task.model, torch.channels_last if recipe.channels_last else torch.preserve_format
+    if isinstance(task, nn.Module):  # with all that the loss needs beside the model
+        task.to(accelerator.device)
     model.to(accelerator.device, memory_format=layout).train()
     average = model if recipe.ema_decay is None else copy.deepcopy(model).requires_grad_(False)
     tensors = tensors_of(average), tensors_of(model)
