@@ -244,7 +244,6 @@ def begin(task, data, recipe: Recipe, out_dir) -> Training:
         task.to(accelerator.device)
     model.to(accelerator.device, memory_format=layout).train()
     average = model if recipe.ema_decay is None else copy.deepcopy(model).requires_grad_(False)
-    tensors = tensors_of(average), tensors_of(model)
     hooks = [(mine, its) for mine, its in zip(model.modules(), average.modules()) if hasattr(mine, "after_step")]
     loss, optimizer = accelerator.prepare(LossModule(task), make_optimizer(model, recipe))
     if recipe.compile:
@@ -253,6 +252,7 @@ def begin(task, data, recipe: Recipe, out_dir) -> Training:
     seed_everything(seed)
     generator = torch.Generator(accelerator.device).manual_seed(seed)
     given = dict(task=task, data=data, recipe=recipe, path=Path(out_dir) / "checkpoint.pt", accelerator=accelerator, average=average)
+    tensors = tensors_of(average), tensors_of(model)  # after `prepare`, which may replace buffers
     never = torch.full((), NEVER, device=accelerator.device)
     return Training(**given, loss=loss, optimizer=optimizer, generator=generator, tensors=tensors, hooks=hooks, bad_step=never)
 
