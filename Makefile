@@ -31,10 +31,10 @@ lab: $(VENV)/.installed ## open the chapters in JupyterLab
 
 train: $(VENV)/.installed ## make train NAME=mnist-vqvae [PROFILE=gpu]: train one model and write its weights and card
 	@test -n "$(NAME)" || { echo "which model? make train NAME=..., one of:"; $(BIN)/vqdiff list; exit 2; }
-	VQDIFF_PROFILE=$(PROFILE) $(BIN)/vqdiff train $(NAME)
+	VQDIFF_PROFILE=$(PROFILE) $(BIN)/vqdiff train $(NAME) --ship
 
 train-all: $(VENV)/.installed ## train every model of the book (resumes where it was stopped; takes hours)
-	@for name in $$($(BIN)/python -c 'from vqdiff_edu.registry import SHIPPED; print(*SHIPPED)'); do \
+	@for name in $$($(BIN)/python -c 'from vqdiff_edu.registry import training_order; print(*training_order())'); do \
 	    $(MAKE) --no-print-directory train NAME=$$name || exit 1; \
 	done
 
@@ -48,7 +48,6 @@ bench: $(VENV)/.peers ## measure speed side by side with other libraries
 	$(BIN)/python -m benchmarks
 
 gpu: $(VENV)/.installed ## the tests that need CUDA, one after another
-	@$(BIN)/python -c 'import torch; cuda = torch.cuda; print("on", cuda.get_device_name()) if cuda.is_available() else print("NO CUDA HERE: the tests are skipped")'
 	$(BIN)/python -m pytest --no-header tests/gpu
 
 mutants: $(VENV)/.installed ## plant known bugs one by one, and see that a test fails for each

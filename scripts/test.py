@@ -30,7 +30,7 @@ def stages() -> dict[str, list[list[str]]]:
         "style": [[f"{BIN}/ruff", "check", "."], [f"{BIN}/ruff", "format", "--check", "--output-format", "concise", "."]],
         "notebooks": [[f"{BIN}/nbdev_test", "--n_workers", WORKERS, "--do_print", "--timing"]],
         "faults": [[*pytest, "tests/faults"]],
-        "tests": [[*pytest, "tests", "--ignore", "tests/faults", "--ignore", "tests/gpu"]],
+        "tests": [[*pytest, "tests", "--ignore", "tests/faults", "--ignore", "tests/gpu/test_gpu.py"]],
         "fast": [[*pytest, "tests/unit", "tests/faults"]],
     }
 
