@@ -80,7 +80,7 @@ class GaussianDiffusion:
         alpha_bar = self.schedule.alpha_bar(t)
         return coefficient(alpha_bar.sqrt(), x), coefficient((1 - alpha_bar).sqrt(), x)
 
-    def q_sample(self, x_start: Float[Tensor, " batch *dims"], t: int | Int[Tensor, " batch"], noise: Tensor) -> Tensor:
+    def q_sample(self, x_start: Float[Tensor, " batch *dims"], t: int | Int[Tensor, "*steps"], noise: Tensor) -> Tensor:
         """Noisy data at step t, in one jump (eq-forward-marginal)."""
         return q_sample(self.schedule, x_start, t, noise)
 
@@ -116,14 +116,14 @@ class GaussianDiffusion:
             raise ValueError(f"model was trained to predict {trained!r}, but this GaussianDiffusion has objective {self.objective!r}")
         output = guided(model, cond=cond, uncond=uncond, guidance_scale=guidance_scale)
 
-        def denoise(x: Float[Tensor, " batch *dims"], t: int | Int[Tensor, "*batch"]) -> Prediction:
+        def denoise(x: Float[Tensor, " batch *dims"], t: int | Int[Tensor, "*steps"]) -> Prediction:
             x_start = self.to_x_start(output(x, t).view_as(x), x, t)  # an output of another size would broadcast
             x_start = x_start if self.clip_range is None else x_start.clamp(*self.clip_range)
             return self.from_x_start(x_start, x, t)
 
         return denoise
 
-    def predict(self, model: Callable, x: Float[Tensor, " batch *dims"], t: int | Int[Tensor, "*batch"], **guidance) -> Prediction:
+    def predict(self, model: Callable, x: Float[Tensor, " batch *dims"], t: int | Int[Tensor, "*steps"], **guidance) -> Prediction:
         """What the model makes of x at step t in 0 … T - 1; `guidance` as in `denoiser`."""
         t = t if isinstance(t, Tensor) else require.whole("t", t, 0, self.schedule.num_timesteps - 1)
         return self.denoiser(model, **guidance)(x, t)

@@ -57,8 +57,8 @@ def q_posterior_mean_variance(
     schedule: NoiseSchedule,
     x_start: Float[Tensor, " batch *dims"],
     x_t: Float[Tensor, " batch *dims"],
-    t: int | Int[Tensor, " batch"],
-    t_prev: int | Int[Tensor, " batch"] | None = None,
+    t: int | Int[Tensor, "*steps"],
+    t_prev: int | Int[Tensor, "*steps"] | None = None,
 ) -> tuple[Float[Tensor, " batch *dims"], Float[Tensor, "..."], Float[Tensor, "..."]]:
     """Mean, variance and clipped log-variance of q(x_{t_prev} | x_t, x_start); the last two broadcast against the mean.
 
