@@ -56,10 +56,14 @@ def headline(card: dict) -> str:
 @app.command()
 def data(source: Annotated[str, typer.Option(help="auto, real or stand-in.")] = "auto") -> None:
     """Say which digits, written and spoken, the book will use, and fetch them if they are not here."""
+    from typing import get_args
+
+    from vqdiff_edu import require
     from vqdiff_edu.crossmodal.audio import speech
-    from vqdiff_edu.data import data_folder, digits
+    from vqdiff_edu.data import Source, data_folder, digits
 
     try:
+        require.choice("source", source, get_args(Source))
         for kind, load in {"written": digits, "spoken": speech}.items():
             train, test = load("train", source), load("test", source)
             typer.echo(f"{train.source}: {len(train):,} {kind} digits for training and {len(test):,} for testing")

@@ -349,7 +349,7 @@ def _missing_bytes(log: str) -> int:
     sizes = re.findall(r"^(?:RIFF|data) : (\d+) \(should be (\d+)\)", log, re.M)
     return max((int(said) - int(there) for said, there in sizes if int(said) < 2**32 - 1), default=0)
 
-
+# %% ../../nbs/5_crossmodal/43_audio.ipynb #1673ef91
 def _opened(path: Path) -> "soundfile.SoundFile":  # noqa: F821
     """A sound file, opened. What soundfile does not know (m4a, webm) is made a wav of it by ffmpeg, in memory, and no longer than it takes to refuse it."""
     import imageio_ffmpeg
