@@ -205,7 +205,7 @@ def measure_scene_vqvae(model: VQVAE) -> dict:
 # %% ../nbs/7_tools/74_registry.ipynb #b8a20da5
 def measure_generator(model: nn.Module, **size) -> dict:
     """Fréchet distance and label accuracy, at the card's guidance and without any; `size` as in `evaluate_samples`."""
-    size = size or by_profile(smoke={"n": 200, "replicates": 1}, laptop={"batch_size": 100}, gpu={"device": "cuda"})
+    size = size or by_profile(smoke={"n": 200, "replicates": 1, "every": 10}, laptop={"batch_size": 100}, gpu={"device": "cuda"})
     at_default = evaluate_samples(lambda labels, g: generate(model, labels, generator=g), **size)
     without = evaluate_samples(lambda labels, g: generate(model, labels, generator=g, guidance_scale=1.0), **size)
     return {"guided": at_default, "unguided": without}
