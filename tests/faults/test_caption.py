@@ -74,7 +74,7 @@ def test_pictures_that_cannot_be_described(use, images, error, words):
 @pytest.mark.parametrize("codes", [torch.full((1, 14, 14), 9), torch.full((1, 14, 14), -1)])
 def test_codes_outside_the_codebook(codes):
     with pytest.raises(IndexError):
-        CODES.encode_scene(codes)
+        CODES.encoder(codes)
 
 
 def test_the_number_of_captions():

@@ -64,7 +64,7 @@ def scene_input(source, n=3, seed=0):
 def test_shapes(source):
     model, x = make(source), scene_input(source)
     tokens = torch.randint(3, WORDS.num_tokens, (3, 7))
-    assert model.encode_scene(x).shape == (3, 49, 16)
+    assert model.encoder(x).shape == (3, 49, 16)
     assert model(x, tokens).shape == (3, WORDS.num_tokens, 7)
 
 
@@ -90,7 +90,7 @@ def test_the_codebook_is_where_the_embedding_starts():
 
 def test_places_are_told_apart():
     """The same code everywhere: without marks of place all inner vectors would be equal."""
-    context = make().encode_scene(torch.zeros(1, 14, 14, dtype=torch.int64))[0].unflatten(0, (7, 7))[2:5, 2:5].flatten(0, 1)
+    context = make().encoder(torch.zeros(1, 14, 14, dtype=torch.int64))[0].unflatten(0, (7, 7))[2:5, 2:5].flatten(0, 1)
     assert torch.cdist(context, context).fill_diagonal_(1).min() > 0.1
 
 
@@ -300,7 +300,7 @@ def test_the_glance_is_asked_for_every_digit_and_knows_no_place():
     assert glance_loss(torch.zeros(2, 10), tokens, digit_named(WORDS)).item() == pytest.approx(math.log(2))
     assert glance_loss(-sure, tokens, digit_named(WORDS)).item() == pytest.approx(40.0)
     model = make()
-    context = model.encode_scene(scene_input("codes"))
+    context = model.encoder(scene_input("codes"))
     seen = at_a_glance(model, context)
     assert seen.shape == (3, 10)
     moved = (context - model.encoder.positions)[:, torch.randperm(49)] + model.encoder.positions
@@ -317,7 +317,7 @@ def test_the_glance_is_added_with_its_weight_and_can_be_switched_off():
     alone, _ = CaptionTask(captioner, unseen=(), glance=0.0).loss(batch, generator)
     assert alone.item() == pytest.approx(caption_loss(logits, tokens, WORDS.pad, word_weights(WORDS, 4.0)).item(), rel=1e-5)
     both, _ = CaptionTask(captioner, unseen=(), glance=3.0).loss(batch, generator)
-    asked = glance_loss(at_a_glance(model, model.encode_scene(x)), tokens, digit_named(WORDS))
+    asked = glance_loss(at_a_glance(model, model.encoder(x)), tokens, digit_named(WORDS))
     assert both.item() == pytest.approx(alone.item() + 3 * asked.item(), rel=1e-5)
 
 

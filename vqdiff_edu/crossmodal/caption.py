@@ -112,10 +112,6 @@ class Captioner(nn.Module):
         self.encoder.embedding.weight.copy_((codebook - codebook.mean()) / codebook.std())
         return self
 
-    def encode_scene(self, x: Tensor) -> Float[Tensor, "batch 49 dim"]:
-        """What the decoder may look at."""
-        return self.encoder(x)
-
     def forward(self, x: Tensor, tokens: Int64[Tensor, "batch n"]) -> Float[Tensor, "batch num_tokens n"]:
         """Logits for the word after each of `tokens`."""
         return self.decoder(tokens, self.encoder(x))
@@ -156,7 +152,7 @@ class SceneCaptioner(nn.Module):
 
     def encode_scene(self, images: Float[Tensor, "n 1 56 56"]) -> Float[Tensor, "n 49 dim"]:
         """What the decoder may look at."""
-        return self.model.encode_scene(codes_or_pixels(self.model, images, self.vqvae))
+        return self.model.encoder(codes_or_pixels(self.model, images, self.vqvae))
 
     @torch.no_grad()
     def forward(

@@ -15,7 +15,7 @@ import functools
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Literal, NamedTuple
@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
 
 from .. import require
-from ..data import Digits
+from ..data import Digits, EndlessBatches
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #5f8a1c66
 CANVAS, GAP = 56, 2  # pixels: the picture's side, and the least distance between two digits' boxes
@@ -367,7 +367,7 @@ def describe_all(scenes: Sequence[Scene], generator: torch.Generator | None) -> 
     return [_caption(scene, chances) for scene, chances in zip(scenes, torch.rand(len(scenes), 14, generator=generator).tolist())]
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #37ee9f80
-class SceneBatches(Iterator[dict[str, Tensor]]):
+class SceneBatches(EndlessBatches):
     """Batches of new scenes without end: {"image": uint8 [batch, 1, 56, 56], "tokens": int64 [batch, length]}, resumable to the last bit.
 
     With several `captions` a scene the tokens are [batch, captions, length]: the same facts in other words. A batch depends on (seed, index) and the
@@ -387,7 +387,7 @@ class SceneBatches(Iterator[dict[str, Tensor]]):
         self.batch_size, self.captions = require.whole("batch_size", batch_size, 1), require.whole("captions", captions, 1)
         self.combinations = require.choice("combinations", combinations, COMBINATIONS)
         self.digits, self.seed, self.device = digits, seed, device
-        self.tokenizer, self.index = Tokenizer(), 0  # of the next batch
+        self.tokenizer = Tokenizer()
 
     def at(self, index: int) -> dict[str, Tensor]:
         """The batch of this index."""
@@ -398,21 +398,10 @@ class SceneBatches(Iterator[dict[str, Tensor]]):
         tokens = self.tokenizer.encode(captions).unflatten(0, (self.captions, -1)).transpose(0, 1)  # [batch, captions, length]
         return {"image": drawn.images, "tokens": (tokens if self.captions > 1 else tokens[:, 0]).to(self.device)}
 
-    def __next__(self) -> dict[str, Tensor]:
-        self.index += 1
-        return self.at(self.index - 1)
-
-    def state_dict(self) -> dict[str, int | str]:
-        """Where we are, in plain values."""
-        names = ("index", "seed", "batch_size", "combinations", "captions")
+    def origin(self) -> dict[str, int | str]:
+        """What a batch depends on beside its index."""
+        names = ("seed", "batch_size", "combinations", "captions")
         return {name: getattr(self, name) for name in names} | {"sha256": self.digits.sha256}
-
-    def load_state_dict(self, state: Mapping[str, int | str]) -> None:
-        """Go on exactly where `state` was taken; it must come from the same digits, batch size, seed and choices."""
-        index = require.whole("index of the state", state.get("index"), 0)
-        if (mine := self.state_dict() | {"index": index}) != dict(state):
-            raise ValueError(f"state must be one of these batches, {mine}, got {dict(state)}")
-        self.index = index
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #df0bb435
 def ngrams(words: Sequence[str], n: int) -> Counter:

@@ -14,7 +14,6 @@ import copy
 import math
 import subprocess
 import tempfile
-import wave
 from pathlib import Path
 from typing import Literal
 
@@ -367,12 +366,9 @@ def write_mp4(
 
 def write_wav(path: str | Path, samples: Float[Tensor, " sample"], rate: int = 8000) -> None:
     """Write samples in [-1, 1] as 16-bit sound; what is louder is clipped."""
-    data = (samples.detach().cpu().float().clamp(-1, 1) * 32767).round().to(torch.int16).numpy().tobytes()
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(data)
+    import soundfile
+
+    soundfile.write(path, samples.detach().cpu().float().clamp(-1, 1).numpy(), rate, format="WAV", subtype="PCM_16")
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #198eabcb
 class Film:

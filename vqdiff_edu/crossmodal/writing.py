@@ -7,8 +7,6 @@ __all__ = ['FRAMES', 'energy_curve', 'dilate', 'geodesic_distance', 'ring_times'
            'timing_error', 'WritingBatches']
 
 # %% ../../nbs/5_crossmodal/45_writing_videos.ipynb #20999ac9
-from collections.abc import Iterator, Mapping
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -16,7 +14,7 @@ from torch import Tensor
 from .. import require
 from .audio import Speech
 from .scenes import rows_of_same_label
-from ..data import Digits
+from ..data import Digits, EndlessBatches
 
 # %% ../../nbs/5_crossmodal/45_writing_videos.ipynb #2ecc787e
 FRAMES = 16
@@ -124,7 +122,7 @@ def timing_error(ink: Float[Tensor, "batch frame"], energy: Float[Tensor, "batch
     return (ink - energy).abs().mean(1)
 
 # %% ../../nbs/5_crossmodal/45_writing_videos.ipynb #c771df1b
-class WritingBatches(Iterator[dict[str, Tensor]]):
+class WritingBatches(EndlessBatches):
     """Endless batches of a digit image with a recording of the same digit, both drawn at random; batch i is a function of (seed, i) alone.
 
     {"image": uint8 [b, 1, 28, 28], "label": int64 [b], "samples": float32 [b, longest], "length": int64 [b], "curve": float32 [b, 16]}; writing_video
@@ -137,25 +135,16 @@ class WritingBatches(Iterator[dict[str, Tensor]]):
             raise ValueError(f"speech must hold a recording of every digit in digits; there is none of {missing}")
         self.digits, self.speech = digits, speech
         self.curves = torch.cat([energy_curve(*few) for few in zip(speech.samples.split(64), speech.lengths.split(64))])  # 64 fit the cache
-        self.index = 0  # of the next batch
 
-    def __next__(self) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed((1_000_003 * self.seed + self.index) % 2**32)
+    def at(self, index: int) -> dict[str, Tensor]:
+        """The batch of this index."""
+        generator = torch.Generator().manual_seed((1_000_003 * self.seed + index) % 2**32)
         image = torch.randint(len(self.digits), (self.batch_size,), generator=generator)
         label = self.digits.labels[image]
         voice = rows_of_same_label(label, self.speech.labels, generator)
-        self.index += 1
         of_voice = {"samples": self.speech.samples[voice], "length": self.speech.lengths[voice], "curve": self.curves[voice]}
         return {"image": self.digits.images[image], "label": label} | of_voice
 
-    def state_dict(self) -> dict[str, int]:
-        """Where we are, in plain numbers."""
-        sizes = {"digits": len(self.digits), "recordings": len(self.speech.labels)}
-        return {"index": self.index, "seed": self.seed, "batch_size": self.batch_size} | sizes
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on exactly where `state` was taken; it must come from the same data, batch size and seed."""
-        index = require.whole("index of the state", state.get("index"), 0)
-        if (mine := self.state_dict() | {"index": index}) != dict(state):
-            raise ValueError(f"state must be one of these batches, {mine}, got {dict(state)}")
-        self.index = index
+    def origin(self) -> dict[str, int]:
+        """What a batch depends on beside its index."""
+        return {"seed": self.seed, "batch_size": self.batch_size, "digits": len(self.digits), "recordings": len(self.speech.labels)}
