@@ -31,10 +31,10 @@ lab: $(VENV)/.installed ## open the chapters in JupyterLab
 
 train: $(VENV)/.installed ## make train NAME=mnist-vqvae [PROFILE=gpu]: train one model and write its weights and card
 	@test -n "$(NAME)" || { echo "which model? make train NAME=..., one of:"; $(BIN)/vqdiff list; exit 2; }
-	VQDIFF_PROFILE=$(PROFILE) $(BIN)/vqdiff train $(NAME)
+	VQDIFF_PROFILE=$(PROFILE) $(BIN)/vqdiff train $(NAME) --ship
 
 train-all: $(VENV)/.installed ## train every model of the book (resumes where it was stopped; takes hours)
-	@for name in $$($(BIN)/python -c 'from vqdiff_edu.registry import SHIPPED; print(*SHIPPED)'); do \
+	@for name in $$($(BIN)/python -c 'from vqdiff_edu.registry import training_order; print(*training_order())'); do \
 	    $(MAKE) --no-print-directory train NAME=$$name || exit 1; \
 	done
 

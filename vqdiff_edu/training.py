@@ -83,8 +83,9 @@ class Recipe:
         _check_recipe(self)
 
     def fingerprint(self) -> str:
-        """SHA-256 of all fields: two runs with one fingerprint follow the same recipe."""
-        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of all fields that are not at their defaults: two runs with one fingerprint follow the same recipe, and a new option changes none."""
+        chosen = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default}
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 # %% ../nbs/1_groundwork/06_training.ipynb #39995803
 def _whole(value, least: int) -> bool:

@@ -97,7 +97,7 @@ def test_exports_without_a_module(make):
         ("1_groundwork/03_a:a", "7_tools/72_viz:viz", True),
         ("7_tools/72_viz:viz", "1_groundwork/03_a:a", False),
         ("7_tools/72_viz:viz", "1_groundwork/02_data:data", True),
-        ("1_groundwork/03_a:a", "7_tools/74_registry:registry", False),
+        ("1_groundwork/03_a:a", "7_tools/74_registry:registry", True),
         ("7_tools/74_registry:registry", "3_diffusion/25_b:b", True),
         ("7_tools/75_cli:cli", "7_tools/74_registry:registry", True),
         ("7_tools/74_registry:registry", "7_tools/75_cli:cli", False),
@@ -413,7 +413,7 @@ def test_stale_models():
     good |= {"wall_seconds": 1.5, "versions": {"torch": "2"}, "metrics": {"n": 1}, "data": {"source": "mnist"}, "parents": {"vae": "p"}}
 
     def problems(**changes):
-        return "\n".join(results.card_problems(good | changes, weights, recipe, "f", {"vae": {"sha256": "p"}}))
+        return "\n".join(results.card_problems(good | changes, weights, recipe, "f", {"vae": {"tensors_sha256": "p"}}))
 
     assert problems() == ""
     assert "sha256" in problems(sha256="0")
