@@ -8,8 +8,7 @@ __all__ = ['MODELS', 'Registered', 'register', 'digit_batches', 'import_model', 
            'from_pretrained', 'push_to_hub', 'hub', 'measure_classifier', 'VQVAETask', 'vqvae_recipe', 'measure_codec',
            'measure_vqvae', 'make_vqvae', 'scene_batches', 'scene_vqvae_recipe', 'measure_scene_vqvae',
            'make_scene_vqvae', 'latent_batches', 'latent_recipe', 'measure_latent', 'make_latent', 'speech_batches',
-           'captioner_recipe', 'caption_task', 'measure_captioner', 'make_captioner', 'writing_batches',
-           'measure_video', 'make_video']
+           'captioner_recipe', 'measure_captioner', 'make_captioner', 'writing_batches', 'measure_video', 'make_video']
 
 # %% ../nbs/7_tools/74_registry.ipynb #7d582384
 import importlib
@@ -134,7 +133,8 @@ def trained_part(model: nn.Module) -> nn.Module:
 
 def objective_of(model: nn.Module) -> str | None:
     """What a diffusion model was trained to predict; None for other models."""
-    return getattr(getattr(model, "diffusion", None), "objective", None)
+    diffusion = getattr(model, "diffusion", None) or getattr(trained_part(model), "diffusion", None)
+    return getattr(diffusion, "objective", None)
 
 
 def build(card: dict, state: dict, parents: Iterable[nn.Module], device: torch.device | str | None = None) -> nn.Module:
@@ -255,9 +255,9 @@ from torch import Tensor
 
 from .codes.latent import LatentTask, LatentUNet, fit_codec, latent_digits
 from .crossmodal.audio import SpeechClassifier, SpeechTask, measure_speech, speech, speech_recipe
-from .crossmodal.caption import Captioner, CaptionTask, evaluate_captioner
+from .crossmodal.caption import Captioner, CaptionTask, SceneCaptioner, evaluate_captioner
 from .crossmodal.scenes import SceneBatches, Tokenizer, draw_scenes
-from .crossmodal.video import VideoTask, VideoUNet, measure_videos, video_recipe
+from .crossmodal.video import SpeechWriter, VideoTask, VideoUNet, measure_videos, video_recipe
 from .crossmodal.writing import WritingBatches
 from .data import Digits, to_float
 from .metrics import ClassifierTask, DigitClassifier, classifier_recipe, perplexity, usage
@@ -351,7 +351,11 @@ def make_vqvae(hidden: int = 64, num_embeddings: int = 512, embedding_dim: int =
 def scene_batches(model: nn.Module, recipe: Recipe, captions: int = 1) -> tuple[SceneBatches, dict]:
     """Scenes of training digits, drawn afresh for every batch, each described `captions` times."""
     data = digits("train")
-    return SceneBatches(data, recipe.batch_size, recipe.seed, captions=captions), {"source": data.source, "sha256": data.sha256}
+    device = (
+        torch.accelerator.current_accelerator() if profile() == "gpu" else None
+    )  # there the pictures are computed where they are needed
+    batches = SceneBatches(data, recipe.batch_size, seed=recipe.seed, captions=captions, device=device)
+    return batches, {"source": data.source, "sha256": data.sha256}
 
 
 def scene_vqvae_recipe() -> Recipe:
@@ -446,20 +450,15 @@ def captioner_recipe() -> Recipe:
     return Recipe("scene-captioner", steps, batch_size, lr=2e-3, weight_decay=0.01, warmup=steps // 20, channels_last=True)
 
 
-def caption_task(model: Captioner) -> CaptionTask:
-    """The task of a captioner that has its VQ-VAE at hand."""
-    return CaptionTask(model, model.vqvae)
-
-
-def measure_captioner(model: Captioner) -> dict:
+def measure_captioner(captioner: SceneCaptioner) -> dict:
     """Facts told right of scenes of unseen digits, with combinations seen in training and held out."""
-    return evaluate_captioner(model, model.vqvae, n=by_profile(smoke=20, laptop=3000))
+    return evaluate_captioner(captioner, n=by_profile(smoke=20, laptop=3000))
 
 
 @register(
     "scene-captioner",
     part=5,
-    task=caption_task,
+    task=CaptionTask,
     batches=partial(scene_batches, captions=4),
     recipe=captioner_recipe,
     measure=measure_captioner,
@@ -469,12 +468,11 @@ def measure_captioner(model: Captioner) -> dict:
     },
     parents=("scene-vqvae",),
 )
-def make_captioner(vqvae: VQVAE, source: str = "codes", width: int = 96) -> Captioner:
-    """The captioner of scenes; its code vectors start as those of `vqvae`, which stays at hand as `.vqvae`."""
+def make_captioner(vqvae: VQVAE, source: str = "codes", width: int = 96) -> SceneCaptioner:
+    """The captioner of scenes around `vqvae`; its code vectors start as those of the VQ-VAE."""
     codebook = vqvae.quantizer.codebook
     model = Captioner(Tokenizer().num_tokens, source, num_embeddings=len(codebook), embedding_dim=codebook.shape[1], width=width)
-    object.__setattr__(model, "vqvae", vqvae if source == "codes" else None)
-    return model.start_from(codebook) if source == "codes" else model
+    return SceneCaptioner(model.start_from(codebook), vqvae) if source == "codes" else SceneCaptioner(model)
 
 # %% ../nbs/7_tools/74_registry.ipynb #439ee188
 def writing_batches(model: nn.Module, recipe: Recipe) -> tuple[WritingBatches, dict]:
@@ -484,11 +482,11 @@ def writing_batches(model: nn.Module, recipe: Recipe) -> tuple[WritingBatches, d
     return WritingBatches(data, recordings, recipe.batch_size, seed=recipe.seed), source
 
 
-def measure_video(model: VideoUNet) -> dict:
+def measure_video(writer: SpeechWriter) -> dict:
     """Films of all recordings of the official test split, three times afresh: is the digit right, is it in time, do the frames look real?"""
     test = speech("test")
     test = test.subset(torch.arange(by_profile(smoke=10, laptop=len(test))))
-    return measure_videos(model, test, speech("train"), replicates=by_profile(smoke=1, laptop=3))
+    return measure_videos(writer, test, speech("train"), replicates=by_profile(smoke=1, laptop=3))
 
 
 @register(
@@ -505,6 +503,6 @@ def measure_video(model: VideoUNet) -> dict:
     },
     parents=("mnist-latent", "spoken-digits"),
 )
-def make_video(image: LatentUNet, classifier: SpeechClassifier) -> VideoUNet:
-    """The network that films a voice: starts as `image` on every frame; `classifier` listens."""
-    return VideoUNet(image).attach(classifier)
+def make_video(image: LatentUNet, classifier: SpeechClassifier) -> SpeechWriter:
+    """What films a voice: a network that starts as `image` on every frame; `classifier` listens, and the VQ-VAE of `image` draws."""
+    return SpeechWriter(VideoUNet(image), classifier, image.parent[0])

@@ -238,6 +238,8 @@ def begin(task, data, recipe: Recipe, out_dir) -> Training:
     path = _writable_folder(out_dir) / "checkpoint.pt"
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     layout = torch.channels_last if recipe.channels_last else torch.preserve_format
+    if isinstance(task, nn.Module):  # with all that the loss needs beside the model
+        task.to(accelerator.device)
     task.model.to(accelerator.device, memory_format=layout).train()
     average = task.model if recipe.ema_decay is None else copy.deepcopy(task.model).requires_grad_(False)
     loss, optimizer = accelerator.prepare(LossModule(task), make_optimizer(task.model, recipe))

@@ -12,9 +12,7 @@ from torch import nn
 import vqdiff_edu
 from vqdiff_edu import registry
 from vqdiff_edu.crossmodal.audio import speech
-from vqdiff_edu.crossmodal.caption import caption
 from vqdiff_edu.crossmodal.scenes import draw_scenes, facts_right
-from vqdiff_edu.crossmodal.video import speak
 from vqdiff_edu.crossmodal.writing import energy_curve, ink_curve, timing_error
 from vqdiff_edu.data import Batches, Digits, digits, to_float
 from vqdiff_edu.registry import (
@@ -133,8 +131,8 @@ def test_the_cards_of_the_capstones_hold_what_the_book_promises():
 
 
 def test_the_captioner_tells_most_scenes_rightly():
-    model, scenes = load_pretrained("scene-captioner"), draw_scenes(40, real_test_digits(), torch.Generator().manual_seed(1))
-    assert facts_right(scenes.scenes, caption(model, to_float(scenes.images), model.vqvae))["all"] >= 0.8
+    captioner, scenes = load_pretrained("scene-captioner"), draw_scenes(40, real_test_digits(), torch.Generator().manual_seed(1))
+    assert facts_right(scenes.scenes, captioner(to_float(scenes.images)))["all"] >= 0.8
 
 
 def test_the_film_of_a_recording_ends_in_its_digit_and_is_in_time():
@@ -142,7 +140,7 @@ def test_the_film_of_a_recording_ends_in_its_digit_and_is_in_time():
     if test.source != "fsdd":
         pytest.skip("the model has heard real voices only, which are not here")
     some = test.subset(torch.arange(0, 300, 50))
-    video = speak(load_pretrained("writing-video"), some.samples, some.lengths, generator=torch.Generator().manual_seed(0))
+    video = load_pretrained("writing-video")(some.samples, some.lengths, generator=torch.Generator().manual_seed(0))
     assert video.shape == (6, 16, 1, 28, 28) and video.abs().max() <= 1
     assert (load_pretrained("digit-classifier")(video[:, -1]).argmax(1) == some.labels).sum() >= 5
     assert timing_error(ink_curve(video), energy_curve(some.samples, some.lengths)).mean() <= 0.07
@@ -331,4 +329,4 @@ def test_loading_a_model_imports_its_own_part_alone_and_draws_nothing():
 
 @pytest.mark.parametrize("name", DIFFUSION)
 def test_the_cards_of_diffusion_models_say_what_they_predict(name):
-    assert load_card(name)["objective"] == load_pretrained(name).diffusion.objective
+    assert load_card(name)["objective"] == registry.objective_of(load_pretrained(name)) == "v"

@@ -6,23 +6,26 @@
 __all__ = ['CANVAS', 'GAP', 'SIZES', 'INKS', 'RELATIONS', 'THINGS', 'NAMES', 'SYNONYMS', 'SENTENCES', 'PATTERNS', 'MEANING',
            'KINDS', 'WORDS', 'HELD_OUT', 'COMBINATIONS', 'Thing', 'Scene', 'describe', 'parse', 'combination_table',
            'draw_things', 'Tokenizer', 'draw_boxes', 'ink_boxes', 'fit_ink', 'render', 'Scenes', 'draw_scenes',
-           'SceneBatches', 'ngrams', 'bleu4', 'match_things', 'keeps_roles', 'facts_right', 'cut_out']
+           'rows_of_same_label', 'SceneBatches', 'ngrams', 'bleu4', 'match_things', 'keeps_roles', 'facts_right',
+           'cut_out']
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #69369bcf
 import difflib
+import functools
 import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor
 
+from .. import require
 from ..data import Digits
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #5f8a1c66
@@ -34,16 +37,16 @@ RELATIONS = {1: (None,), 2: ("above", "left of"), 3: ("between",)}  # by the num
 
 @dataclass(frozen=True)
 class Thing:
-    """One digit of a scene: 0 … 9, "small" or "large", "faint" or "bold". Raises ValueError for anything else."""
+    """One digit of a scene: 0 … 9, "small" or "large", "faint" or "bold"."""
 
     digit: int
-    size: str
-    ink: str
+    size: Literal["small", "large"]
+    ink: Literal["faint", "bold"]
 
     def __post_init__(self):
-        for name, value, accepted in (("digit", self.digit, range(10)), ("size", self.size, SIZES), ("ink", self.ink, INKS)):
-            if value not in accepted:
-                raise ValueError(f"{name} must be one of {', '.join(map(str, accepted))}, got {value!r}")
+        require.whole("digit", self.digit, 0, 9)
+        require.choice("size", self.size, SIZES)
+        require.choice("ink", self.ink, INKS)
 
     @property
     def number(self) -> int:
@@ -54,27 +57,23 @@ class Thing:
 THINGS = tuple(Thing(digit, size, ink) for digit in range(10) for size in SIZES for ink in INKS)  # by number
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #71bff17c
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class Scene:
     """What is to be known of a picture: one to three things, and how they stand.
 
     The relation is None for one thing. Of two, things[0] is "above" or "left of" things[1]; "below" and "right of" are the same facts read the
-    other way. Of three, things[1] stands "between" the others, in a row or in a column, and these are kept in the order of their numbers.
-    Raises ValueError for another count, or a relation that does not go with it.
+    other way. Of three, things[1] stands "between" the others, in a row or in a column, and these are put in the order of their numbers.
     """
 
     things: tuple[Thing, ...]
-    relation: str | None = None
+    relation: Literal["above", "left of", "between"] | None = None
 
     def __post_init__(self):
-        if (n := len(self.things)) not in RELATIONS:
-            raise ValueError(f"things must be one, two or three, got {n}")
-        if self.relation not in RELATIONS[n]:
-            raise ValueError(f"relation must be {' or '.join(map(repr, RELATIONS[n]))} for {n} thing{'s' * (n > 1)}, got {self.relation!r}")
-        things = tuple(self.things)
-        if n == 3 and things[0].number > things[2].number:
-            things = things[::-1]
-        object.__setattr__(self, "things", things)
+        require.whole("number of things", len(self.things), 1, 3)
+        require.choice("relation", self.relation, RELATIONS[len(self.things)])
+        self.things = tuple(self.things)
+        if len(self.things) == 3 and self.things[0].number > self.things[2].number:
+            self.things = self.things[::-1]
 
     @property
     def facts(self) -> dict:
@@ -120,7 +119,12 @@ PATTERNS = {relation: [(p.split(), order) for p, (r, order) in SENTENCES.items()
 
 def describe(scene: Scene, generator: torch.Generator | None = None) -> str:
     """A caption of the scene, in lower-case words: a sentence, synonyms and the order of adjectives (and of a middle thing's neighbours) by chance."""
-    chance = iter(torch.rand(14, generator=generator).tolist())
+    return _caption(scene, torch.rand(14, generator=generator).tolist())
+
+
+def _caption(scene: Scene, chances: Sequence[float]) -> str:
+    """The caption that `describe` gives when these, in 0 … 1, are its random numbers."""
+    chance = iter(chances)
 
     def pick(options):
         return options[int(next(chance) * len(options))]
@@ -183,18 +187,16 @@ def _read_thing(words: list[str]) -> Thing:
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #18705f1f
 HELD_OUT = tuple(THINGS[4 * digit + kind] for kind, pair in enumerate([(3, 8), (0, 6), (2, 7), (5, 9)]) for digit in pair)
-COMBINATIONS = ("seen", "held out", "all")
+COMBINATIONS = {"seen": tuple(t for t in THINGS if t not in HELD_OUT), "held out": HELD_OUT, "all": THINGS}
 
 
-def combination_table(combinations: str) -> Int64[Tensor, "size choice"]:
-    """The numbers of the things that may be drawn, a row of small and one of large ones. Raises ValueError for an unknown word."""
-    chosen = {"seen": [t for t in THINGS if t not in HELD_OUT], "held out": HELD_OUT, "all": THINGS}
-    if combinations not in chosen:
-        raise ValueError(f"combinations must be one of {', '.join(map(repr, COMBINATIONS))}, got {combinations!r}")
-    return torch.tensor([[t.number for t in chosen[combinations] if t.size == size] for size in SIZES])
+def combination_table(combinations: Literal["seen", "held out", "all"]) -> Int64[Tensor, "size choice"]:
+    """The numbers of the things that may be drawn, a row of small and one of large ones."""
+    chosen = COMBINATIONS[require.choice("combinations", combinations, COMBINATIONS)]
+    return torch.tensor([[t.number for t in chosen if t.size == size] for size in SIZES])
 
 
-def draw_things(n: int, generator: torch.Generator | None, combinations: str) -> Int64[Tensor, "n 3"]:
+def draw_things(n: int, generator: torch.Generator | None, combinations: Literal["seen", "held out", "all"]) -> Int64[Tensor, "n 3"]:
     """The numbers of the things of n scenes, -1 where there are fewer than three; of three at most one is large, there is no room for more."""
     table = combination_table(combinations)
     slots = torch.arange(3)
@@ -213,7 +215,7 @@ def draw_things(n: int, generator: torch.Generator | None, combinations: str) ->
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #08a4c868
 class Tokenizer:
-    """Words of the grammar to whole numbers and back; 0, 1 and 2 are padding, start and end. Raises ValueError for what it does not know."""
+    """Words of the grammar to whole numbers and back; 0, 1 and 2 are padding, start and end."""
 
     pad, start, end = 0, 1, 2
 
@@ -226,24 +228,20 @@ class Tokenizer:
     def encode(self, captions: Sequence[str], length: int | None = None) -> Int64[Tensor, "n length"]:
         """One row a caption: start, words, end, padding up to `length`, by default that of the longest caption there can be."""
         length = self.length if length is None else length
-        rows = torch.zeros(len(captions), length, dtype=torch.int64)
-        for row, caption in zip(rows, captions):
-            ids = [self.start, *(self._id(word, caption) for word in caption.split()), self.end]
-            if len(ids) > length:
-                raise ValueError(f"length must be at least {len(ids)} for {caption!r}, got {length}")
-            row[: len(ids)] = torch.tensor(ids)
-        return rows
+        rows = [[self.start, *(self._id(word) for word in caption.split()), self.end] for caption in captions]
+        require.whole("length", length, max((len(row) for row in rows), default=0))
+        return torch.tensor([row + [self.pad] * (length - len(row)) for row in rows], dtype=torch.int64).view(-1, length)
 
     def decode(self, tokens: Int[Tensor, "n length"]) -> list[str]:
         """The words of each row up to its first end; start and padding are left out."""
-        if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < self.num_tokens:
-            raise ValueError(f"tokens must lie in 0 … {self.num_tokens - 1}, got {int(tokens.min())} … {int(tokens.max())}")
+        if tokens.numel():
+            require.labels("tokens", tokens.flatten(), self.num_tokens)
         rows = [row[: row.index(self.end)] if self.end in row else row for row in tokens.tolist()]
         return [" ".join(self.words[i] for i in row if i > self.end) for row in rows]
 
-    def _id(self, word: str, caption: str) -> int:
-        if word not in self.ids or self.ids[word] <= self.end:
-            raise ValueError(f"captions holds {word!r} in {caption!r}, which is not among the {len(WORDS)} words of the grammar")
+    def _id(self, word: str) -> int:
+        if self.ids.get(word, 0) <= self.end:
+            raise ValueError(f"captions must consist of the {len(WORDS)} words of the grammar, got {word!r}")
         return self.ids[word]
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #d2b38e03
@@ -259,7 +257,8 @@ def draw_boxes(
     chance = torch.rand(len(things), 3, generator=generator).masked_fill(~present, 1)
     shift = (chance * (room + 1)).long().sort(1).values  # the room is divided by chance into what goes before, between and after
     along = shift + F.pad(side + GAP, (1, -1)).cumsum(1)
-    common, own = torch.rand(len(things), 1, generator=generator), torch.randint(-3, 4, (len(things), 3), generator=generator)
+    common = torch.rand(len(things), 1, generator=generator)
+    own = torch.randint(-3, 4, (len(things), 3), generator=generator)
     across = ((common * (CANVAS - side)).round().long() + own).clamp(min=0).minimum(CANVAS - side)
     upright = vertical[:, None]
     boxes = torch.stack([torch.where(upright, along, across), torch.where(upright, across, along), side], -1)
@@ -267,11 +266,8 @@ def draw_boxes(
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #8c149346
 def ink_boxes(images: Float[Tensor, "n 1 height width"], threshold: float = 0.125) -> Float[Tensor, "n 4"]:
-    """Top, bottom, left and right edge, in pixels, of what is inked more than `threshold` times the darkest pixel; ink is 0 … 1. Raises ValueError for a blank."""
-    darkest = images.amax((1, 2, 3), keepdim=True)
-    if bool((darkest <= 0).any()):
-        raise ValueError(f"images must show some ink, number {int((darkest <= 0).flatten().nonzero()[0])} is blank")
-    ink = (images > threshold * darkest)[:, 0]
+    """Top, bottom, left and right edge, in pixels, of what is inked more than `threshold` times the darkest pixel; ink is 0 … 1. All of a blank."""
+    ink = (images > threshold * images.amax((1, 2, 3), keepdim=True))[:, 0]
     edges = []
     for line in (ink.any(2), ink.any(1)):  # rows, columns
         edges += [line.int().argmax(1), line.shape[1] - line.flip(1).int().argmax(1)]
@@ -279,32 +275,34 @@ def ink_boxes(images: Float[Tensor, "n 1 height width"], threshold: float = 0.12
 
 
 def fit_ink(images: Float[Tensor, "n 1 height width"], side: int) -> Float[Tensor, "n 1 side side"]:
-    """Each picture's ink, brought to `side` pixels on its longer side, centred, its darkest pixel made 1."""
+    """Each picture's ink, brought to `side` pixels on its longer side, centred, its darkest pixel made 1; a blank stays blank."""
     top, bottom, left, right = ink_boxes(images).T
     longest = torch.maximum(bottom - top, right - left)
-    axis = (torch.arange(2 * side) + 0.5) / side - 1  # grid_sample's coordinates run from -1 to 1
+    axis = (torch.arange(2 * side, device=images.device) + 0.5) / side - 1  # grid_sample's coordinates run from -1 to 1
     x = ((left + right + longest * axis[:, None]) / images.shape[3] - 1).T
     y = ((top + bottom + longest * axis[:, None]) / images.shape[2] - 1).T
-    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)
+    grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)  # [n, row, column, (x, y)]
     fine = F.grid_sample(images, grid, align_corners=False)  # twice too fine, then averaged: no stroke falls between two samples
     patches = F.avg_pool2d(fine, 2)
-    return patches / patches.amax((2, 3), keepdim=True)
+    return patches / patches.amax((2, 3), keepdim=True).clamp(min=1e-9)
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #9a2f585b
 def render(
-    digit_images: UInt8[Tensor, "n 3 28 28"], things: Int64[Tensor, "n 3"], boxes: Int64[Tensor, "n 3 3"]
+    digit_images: UInt8[Tensor, "n 3 28 28"],
+    things: Int64[Tensor, "n 3"],
+    boxes: Int64[Tensor, "n 3 3"],
+    *,
+    device: torch.device | str | None = None,
 ) -> UInt8[Tensor, "n 1 56 56"]:
-    """The canvases: each digit's ink resized to its box, multiplied by its grey, and written into its place."""
-    canvas = torch.zeros(len(things), CANVAS, CANVAS)
+    """The canvases: each digit's ink resized to its box, multiplied by its grey, and written into its place; computed on `device`."""
+    canvas = torch.zeros(len(things), CANVAS, CANVAS, device=device)
     grey = torch.tensor(list(INKS.values()))[things % 2]
     for number, side in enumerate(SIZES.values()):
         scene, slot = ((things >= 0) & (things % 4 // 2 == number)).nonzero(as_tuple=True)
-        if not len(scene):
-            continue
-        patches = fit_ink(digit_images[scene, slot][:, None] / 255, side)[:, 0] * grey[scene, slot][:, None, None]
+        ink = fit_ink(digit_images[scene, slot][:, None].to(device) / 255, side)[:, 0]
         rows = boxes[scene, slot, 0, None, None] + torch.arange(side)[:, None]
         columns = boxes[scene, slot, 1, None, None] + torch.arange(side)
-        canvas[scene[:, None, None], rows, columns] = patches
+        canvas[scene[:, None, None], rows, columns] = ink * grey[scene, slot, None, None].to(device)  # [thing, side, side]
     return (255 * canvas).round().to(torch.uint8)[:, None]
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #d9d5e9bd
@@ -318,63 +316,87 @@ class Scenes(NamedTuple):
     boxes: Int64[Tensor, "n 3 3"]
 
 
-def draw_scenes(n: int, images: Digits, generator: torch.Generator | None = None, combinations: str = "seen") -> Scenes:
+def draw_scenes(
+    n: int,
+    images: Digits,
+    generator: torch.Generator | None = None,
+    combinations: Literal["seen", "held out", "all"] = "seen",
+    *,
+    device: torch.device | str | None = None,
+) -> Scenes:
     """`n` scenes drawn with these digits: the count is even over 1, 2, 3, things are even over the combinations, their places are free.
 
-    `combinations`: "seen" shows no thing of HELD_OUT, "held out" at least one in every scene, "all" any. Raises ValueError if a digit has no image.
+    `combinations`: "seen" shows no thing of HELD_OUT, "held out" at least one in every scene, "all" any. All choices are made on the CPU, so that
+    a seed gives the same scenes everywhere; the pictures are computed, and stay, on `device`.
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
+    require.whole("n", n, 1)
     things = draw_things(n, generator, combinations)
     vertical = torch.rand(n, generator=generator) < 0.5
     boxes = draw_boxes(things, vertical, generator)
-    canvases = render(_pick_images(images, things, generator), things, boxes)
+    rows = rows_of_same_label((things // 4).clamp(min=0), images.labels, generator)
+    canvases = render(images.images[rows, 0], things, boxes, device=device)
     turned = (things[:, 2] >= 0) & (things[:, 0] > things[:, 2])  # the ends of three stand in the order of their numbers
     order = torch.where(turned[:, None], torch.tensor([2, 1, 0]), torch.arange(3))
     things, boxes = things.gather(1, order), boxes.gather(1, order[..., None].expand(-1, -1, 3))
-    scenes = [_scene(row, upright) for row, upright in zip(things.tolist(), vertical.tolist())]
-    return Scenes(canvases, scenes, [describe(scene, generator) for scene in scenes], things, boxes)
+    scenes = [_scene(tuple(row), upright) for row, upright in zip(things.tolist(), vertical.tolist())]
+    return Scenes(canvases, scenes, _describe_all(scenes, generator), things, boxes)
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #b5538fd0
-def _scene(numbers: list[int], vertical: bool) -> Scene:
+def rows_of_same_label(
+    wanted: Int64[Tensor, "*shape"], labels: Int64[Tensor, " n"], generator: torch.Generator | None = None
+) -> Int64[Tensor, "*shape"]:
+    """For each wanted label, 0 … 32,767, a row of `labels` that has it, all such rows equally likely."""
+    most = int(wanted.max()) if wanted.numel() else 0
+    counts = labels.bincount(minlength=most + 1)
+    if (missing := wanted[counts[wanted] == 0]).numel():
+        raise ValueError(f"labels must hold every label that is wanted; there is none of {missing.unique().tolist()}")
+    order = labels.short().argsort(stable=True)  # all rows of label 0, then of label 1, …; short integers sort ten times faster
+    first = counts.cumsum(0) - counts
+    share = torch.rand(wanted.shape, generator=generator, dtype=torch.float64)
+    return order[first[wanted] + (share * counts[wanted]).long()]
+
+
+@functools.cache
+def _scene(numbers: tuple[int, ...], vertical: bool) -> Scene:
     things = tuple(THINGS[number] for number in numbers if number >= 0)
     return Scene(things, {1: None, 2: "above" if vertical else "left of", 3: "between"}[len(things)])
 
 
-def _pick_images(images: Digits, things: Int64[Tensor, "n 3"], generator: torch.Generator | None) -> UInt8[Tensor, "n 3 28 28"]:
-    """For each thing a random image of its digit."""
-    counts = torch.bincount(images.labels, minlength=10)
-    if not bool(counts.all()):
-        raise ValueError(f"images must show every digit, there is none with label {int((counts == 0).nonzero()[0])}")
-    order, first = images.labels.argsort(stable=True), counts.cumsum(0) - counts
-    wanted = (things // 4).clamp(min=0)
-    chance = torch.rand(things.shape, generator=generator, dtype=torch.float64)
-    return images.images[order[first[wanted] + (chance * counts[wanted]).long()], 0]
+def _describe_all(scenes: Sequence[Scene], generator: torch.Generator | None) -> list[str]:
+    """`describe` for one scene after the other, with all random numbers drawn at once."""
+    return [_caption(scene, chances) for scene, chances in zip(scenes, torch.rand(len(scenes), 14, generator=generator).tolist())]
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #37ee9f80
 class SceneBatches(Iterator[dict[str, Tensor]]):
     """Batches of new scenes without end: {"image": uint8 [batch, 1, 56, 56], "tokens": int64 [batch, length]}, resumable to the last bit.
 
     With several `captions` a scene the tokens are [batch, captions, length]: the same facts in other words. A batch depends on (seed, index) and the
-    digits alone; `at(index)` gives any of them. Raises ValueError for a batch_size or captions below 1, unknown combinations and a foreign state.
+    digits alone; `at(index)` gives any of them, drawn on `device`.
     """
 
-    def __init__(self, digits: Digits, batch_size: int, seed: int = 0, combinations: str = "seen", captions: int = 1):
-        for name, value in (("batch_size", batch_size), ("captions", captions)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        combination_table(combinations)
-        self.digits, self.batch_size, self.seed, self.combinations, self.captions = digits, batch_size, seed, combinations, captions
+    def __init__(
+        self,
+        digits: Digits,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        combinations: Literal["seen", "held out", "all"] = "seen",
+        captions: int = 1,
+        device: torch.device | str | None = None,
+    ):
+        self.batch_size, self.captions = require.whole("batch_size", batch_size, 1), require.whole("captions", captions, 1)
+        self.combinations = require.choice("combinations", combinations, COMBINATIONS)
+        self.digits, self.seed, self.device = digits, seed, device
         self.tokenizer, self.index = Tokenizer(), 0  # of the next batch
 
     def at(self, index: int) -> dict[str, Tensor]:
         """The batch of this index."""
         digest = hashlib.sha256(f"{self.seed} {index}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-        drawn = draw_scenes(self.batch_size, self.digits, generator, self.combinations)
-        more = [[describe(scene, generator) for scene in drawn.scenes] for _ in range(self.captions - 1)]
-        tokens = torch.stack([self.tokenizer.encode(captions) for captions in (drawn.captions, *more)], dim=1)
-        return {"image": drawn.images, "tokens": tokens if more else tokens[:, 0]}
+        drawn = draw_scenes(self.batch_size, self.digits, generator, self.combinations, device=self.device)
+        captions = drawn.captions + _describe_all((self.captions - 1) * drawn.scenes, generator)
+        tokens = self.tokenizer.encode(captions).unflatten(0, (self.captions, -1)).transpose(0, 1)  # [batch, captions, length]
+        return {"image": drawn.images, "tokens": (tokens if self.captions > 1 else tokens[:, 0]).to(self.device)}
 
     def __next__(self) -> dict[str, Tensor]:
         self.index += 1
@@ -382,20 +404,15 @@ class SceneBatches(Iterator[dict[str, Tensor]]):
 
     def state_dict(self) -> dict[str, int | str]:
         """Where we are, in plain values."""
-        return {name: getattr(self, name) for name in ("index", "seed", "batch_size", "combinations", "captions")} | {
-            "sha256": self.digits.sha256
-        }
+        names = ("index", "seed", "batch_size", "combinations", "captions")
+        return {name: getattr(self, name) for name in names} | {"sha256": self.digits.sha256}
 
     def load_state_dict(self, state: Mapping[str, int | str]) -> None:
-        """Go on exactly where `state` was taken. Raises ValueError if it comes from other digits, another batch size, seed or choice."""
-        mine = self.state_dict()
-        if missing := sorted(mine.keys() - state.keys()):
-            raise ValueError(f"state lacks {missing}: it must come from SceneBatches.state_dict()")
-        if other := {k: (state[k], mine[k]) for k in mine if k != "index" and state[k] != mine[k]}:
-            raise ValueError(f"state was taken from other batches: (state, here) differ in {other}")
-        if state["index"] < 0:
-            raise ValueError(f"state must have an index of at least 0, got {state['index']}")
-        self.index = int(state["index"])
+        """Go on exactly where `state` was taken; it must come from the same digits, batch size, seed and choices."""
+        index = require.whole("index of the state", state.get("index"), 0)
+        if (mine := self.state_dict() | {"index": index}) != dict(state):
+            raise ValueError(f"state must be one of these batches, {mine}, got {dict(state)}")
+        self.index = index
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #df0bb435
 def ngrams(words: Sequence[str], n: int) -> Counter:
