@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MODELS', 'Registered', 'register', 'digit_batches', 'import_model', 'training_order', 'find', 'list_models',
            'trained_part', 'objective_of', 'build', 'load_pretrained', 'train', 'measure', 'save_pretrained',
-           'from_pretrained', 'push_to_hub', 'hub', 'measure_classifier', 'VQVAETask', 'vqvae_recipe', 'measure_codec',
+           'from_pretrained', 'push_to_hub', 'measure_classifier', 'VQVAETask', 'vqvae_recipe', 'measure_codec',
            'measure_vqvae', 'make_vqvae', 'scene_batches', 'scene_vqvae_recipe', 'measure_scene_vqvae',
            'make_scene_vqvae', 'latent_batches', 'latent_recipe', 'measure_latent', 'make_latent', 'speech_batches',
            'captioner_recipe', 'measure_captioner', 'make_captioner', 'writing_batches', 'measure_video', 'make_video']
@@ -221,7 +221,9 @@ def from_pretrained(source: Path | str, *parents: nn.Module, device: torch.devic
     """
     folder = Path(source)
     if not folder.is_dir():
-        folder = Path(hub().snapshot_download(str(source), allow_patterns=["model.safetensors", "config.json"]))
+        folder = Path(
+            require.package("huggingface_hub", "hub").snapshot_download(str(source), allow_patterns=["model.safetensors", "config.json"])
+        )
     card = read_card(folder / "config.json")
     if card.get("name") not in MODELS:
         import_model(card)
@@ -234,17 +236,10 @@ def push_to_hub(model: nn.Module, repository: str, **options) -> str:
     """Write a model as `save_pretrained` does, upload it to a repository of the Hub, and return its address; `options` as in `upload_folder`."""
     import tempfile
 
-    hub().create_repo(repository, exist_ok=True)
+    hub = require.package("huggingface_hub", "hub")
+    hub.create_repo(repository, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        return hub().upload_folder(repo_id=repository, folder_path=save_pretrained(model, folder), **options)
-
-
-def hub():
-    """The package `huggingface_hub`; ImportError that says how to install it."""
-    try:
-        return importlib.import_module("huggingface_hub")
-    except ImportError as error:
-        raise ImportError("the Hub needs huggingface_hub: pip install 'vqdiff_edu[train]'") from error
+        return hub.upload_folder(repo_id=repository, folder_path=save_pretrained(model, folder), **options)
 
 # %% ../nbs/7_tools/74_registry.ipynb #a6224d68
 from functools import partial

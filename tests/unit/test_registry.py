@@ -327,6 +327,25 @@ def test_loading_a_model_imports_its_own_part_alone_and_draws_nothing():
     assert not {"matplotlib", "accelerate", "soundfile", "typer", "torchvision", "PIL", "huggingface_hub"} & set(loaded)
 
 
+BARE = """
+import sys
+for name in ("matplotlib", "soundfile", "imageio_ffmpeg", "typer", "accelerate", "huggingface_hub"):
+    sys.modules[name] = None
+import vqdiff_edu
+for name in vqdiff_edu.list_models():
+    vqdiff_edu.load_pretrained(name)
+vqdiff_edu.load_pretrained("mnist-ddpm")([4], num_inference_steps=1)
+try:
+    import vqdiff_edu.cli
+except ImportError as error:
+    print(error)
+"""
+
+
+def test_every_model_loads_without_the_optional_packages():
+    assert " ".join(in_a_fresh_process(BARE)).endswith("pip install 'vqdiff_edu[cli]'")
+
+
 @pytest.mark.parametrize("name", DIFFUSION)
 def test_the_cards_of_diffusion_models_say_what_they_predict(name):
     assert load_card(name)["objective"] == registry.objective_of(load_pretrained(name)) == "v"
