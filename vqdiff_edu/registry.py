@@ -248,7 +248,7 @@ import torch.nn.functional as F
 from jaxtyping import UInt8
 from torch import Tensor
 
-from .codes.latent import LatentTask, LatentUNet, fit_codec, latent_digits
+from .codes.latent import LatentUNet, fit_codec, latent_digits
 from .crossmodal.audio import SpeechClassifier, SpeechTask, measure_speech, speech, speech_recipe
 from .crossmodal.caption import Captioner, CaptionTask, SceneCaptioner, evaluate_captioner
 from .crossmodal.scenes import SceneBatches, Tokenizer, draw_scenes
@@ -256,6 +256,7 @@ from .crossmodal.video import SpeechWriter, VideoTask, VideoUNet, measure_videos
 from .crossmodal.writing import WritingBatches
 from .data import Digits, to_float
 from .metrics import ClassifierTask, DigitClassifier, classifier_recipe, perplexity, usage
+from .process import DiffusionTask
 from .quantization.vector_quantizer import VectorQuantizer
 from .quantization.vqvae import VQVAE
 from .training import by_profile
@@ -405,7 +406,7 @@ def measure_latent(model: LatentUNet) -> dict:
 @register(
     "mnist-latent",
     part=4,
-    task=LatentTask,
+    task=partial(DiffusionTask, key="latent"),
     batches=latent_batches,
     recipe=latent_recipe,
     measure=measure_latent,

@@ -7,7 +7,7 @@ import pytest
 from .book import PACKAGE, Book, Notebook
 
 BOOK = Book()
-FREE = ("require", "verify", "grading", "viz", "weights", "data", "registry")  # may be imported by all
+FREE = ("require", "verify", "grading", "viz", "weights", "data", "process", "registry")  # may be imported by all
 LAST = ("cli",)  # after every chapter
 
 

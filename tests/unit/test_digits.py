@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vqdiff_edu.diffusion import digits as digits_module
-from vqdiff_edu.diffusion.digits import DiffusionTask, DigitGenerator, generate, make_ddpm
+from vqdiff_edu.diffusion.digits import DigitGenerator, digit_task, generate, make_ddpm
 from vqdiff_edu.registry import load_pretrained
 
 
@@ -68,7 +68,7 @@ def test_the_task_asks_for_v_at_a_step_and_a_noise_of_its_generator():
     """The loss by hand: v = sqrt(abar) noise - sqrt(1 - abar) x, mean square error."""
     pipeline = make_ddpm((8, 16)).eval()
     batch = {"image": torch.randint(256, (3, 1, 28, 28), dtype=torch.uint8), "label": torch.tensor([0, 4, 9])}
-    loss, logs = DiffusionTask(pipeline).loss(batch, torch.Generator().manual_seed(2))
+    loss, logs = digit_task(pipeline).loss(batch, torch.Generator().manual_seed(2))
     g = torch.Generator().manual_seed(2)
     t = torch.randint(1000, (3,), generator=g)
     noise, x = torch.randn(3, 1, 28, 28, generator=g), batch["image"] / 127.5 - 1

@@ -5,8 +5,9 @@ import copy
 import pytest
 import torch
 
-from vqdiff_edu.codes.latent import LatentCodec, LatentTask, LatentUNet, draw_latent, fit_codec, latent_digits, principal_components
+from vqdiff_edu.codes.latent import LatentCodec, LatentUNet, draw_latent, fit_codec, latent_digits, principal_components
 from vqdiff_edu.data import digits, to_float
+from vqdiff_edu.process import DiffusionTask
 from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
 from vqdiff_edu.quantization.vqvae import VQVAE
 
@@ -112,7 +113,7 @@ def test_latents_of_all_digits_in_their_order(codec, data):
 def test_a_few_steps_lower_the_loss(codec, data):
     batch = latent_digits(codec, data.images[:32], data.labels[:32])
     model = small(codec).train()
-    task, optimizer, losses = LatentTask(model), torch.optim.Adam(model.parameters(), 3e-3), []
+    task, optimizer, losses = DiffusionTask(model, key="latent"), torch.optim.Adam(model.parameters(), 3e-3), []
     for _ in range(40):
         loss, logs = task.loss(batch, torch.Generator().manual_seed(0))
         optimizer.zero_grad()
