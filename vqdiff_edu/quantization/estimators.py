@@ -13,21 +13,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-# %% ../../nbs/2_quantization/11_straight_through.ipynb #9cacc55a
-def _same(z_e: Tensor, z_q: Tensor) -> None:
-    if not (z_e.is_floating_point() and z_q.is_floating_point()):
-        raise TypeError(f"z_e and z_q must hold floats, got {z_e.dtype} and {z_q.dtype}")
-    if z_e.shape != z_q.shape:
-        raise ValueError(f"z_e and z_q must have one shape, got {tuple(z_e.shape)} and {tuple(z_q.shape)}")
+from .. import require
 
 # %% ../../nbs/2_quantization/11_straight_through.ipynb #0fb2f24e
 def straight_through(z_e: Float[Tensor, "*shape"], z_q: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The value of z_q, exactly, with the gradient handed to z_e unchanged (Bengio et al., 2013; van den Oord et al., 2017).
 
     z_q gets no gradient from here: the codebook learns elsewhere. A z_e that is not finite gives NaN.
-    Raises ValueError if the shapes differ, TypeError if one is not of a float type.
     """
-    _same(z_e, z_q)
     return z_q.detach() + (z_e - z_e.detach())
 
 # %% ../../nbs/2_quantization/11_straight_through.ipynb #e92142fc
@@ -37,9 +30,7 @@ def rotation_trick(z_e: Float[Tensor, "*batch dim"], z_q: Float[Tensor, "*batch 
     Vectors lie on the last axis. R is two Householder reflections, so orthogonal to rounding for every pair. Special cases: a z_e of no
     length beside z_q has no direction and takes the identity (straight-through); z_q = 0 gives the Jacobian 0; of the many rotations
     between antiparallel vectors none is singled out, and R is the plain reflection along z_q. z_q gets no gradient.
-    Raises ValueError if the shapes differ, TypeError if one is not of a float type.
     """
-    _same(z_e, z_q)
     e, q = z_e.detach(), z_q.detach()
     norm_e, norm_q = e.norm(dim=-1, keepdim=True), q.norm(dim=-1, keepdim=True)
     eps = torch.finfo(e.dtype).eps
@@ -56,18 +47,12 @@ def rotation_trick(z_e: Float[Tensor, "*batch dim"], z_q: Float[Tensor, "*batch 
 # %% ../../nbs/2_quantization/11_straight_through.ipynb #cc6ae749
 ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"straight_through": straight_through, "rotation": rotation_trick}
 
-# %% ../../nbs/2_quantization/11_straight_through.ipynb #1212746f
-def _check_logits(logits: Tensor, axis: int) -> None:
-    if not logits.is_floating_point():
-        raise TypeError(f"logits must hold floats, got {logits.dtype}")
-    if not -logits.ndim <= axis < logits.ndim:
-        raise ValueError(f"axis must be in {-logits.ndim} … {logits.ndim - 1} for logits of shape {tuple(logits.shape)}, got {axis}")
-
 # %% ../../nbs/2_quantization/11_straight_through.ipynb #fc2201e3
 def gumbel_softmax(
     logits: Float[Tensor, "*shape"],
     temperature: float = 1.0,
     hard: bool = False,
+    *,
     generator: torch.Generator | None = None,
     axis: int = 1,
 ) -> Float[Tensor, "*shape"]:
@@ -75,11 +60,8 @@ def gumbel_softmax(
 
     `hard=True` gives the one-hot draw itself, at any temperature, with the gradient of the soft one (Jang et al., 2017; Maddison et al., 2017).
     Classes lie on `axis`, the second by default. The noise comes from `generator`, on the device of `logits`.
-    Raises ValueError for a temperature that is not a positive finite number or an axis that is not there, TypeError for logits that are no floats.
     """
-    _check_logits(logits, axis)
-    if not 0 < temperature < float("inf"):
-        raise ValueError(f"temperature must be a positive finite number, got {temperature}")
+    require.number("temperature", temperature, above=0)
     waiting = torch.empty_like(logits).exponential_(generator=generator).clamp_min(torch.finfo(logits.dtype).tiny)
     soft = ((logits - waiting.log()) / temperature).softmax(axis)
     if not hard:

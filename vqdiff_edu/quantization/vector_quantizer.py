@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['ENTRIES_AT_ONCE', 'GRADIENT_DECAY', 'codebook_term', 'commitment_term', 'nearest_code', 'sum_by_code', 'spread_start',
-           'kmeans', 'batch_perplexity', 'mean_over_processes', 'from_first_process', 'Codebook', 'MovingCodebook',
-           'Quantized', 'NearestCodeQuantizer', 'VectorQuantizer', 'check_options', 'check_latents', 'check_indices']
+           'kmeans', 'batch_perplexity', 'sum_over_processes', 'from_first_process', 'move_rows', 'look_again',
+           'Quantized', 'VectorQuantizer']
 
 # %% ../../nbs/2_quantization/12_commitment_loss.ipynb #b513eab6
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from .. import require
 from .estimators import ESTIMATORS, straight_through
 
 # %% ../../nbs/2_quantization/12_commitment_loss.ipynb #38d19a6a
@@ -47,25 +48,27 @@ def nearest_code(vectors: Float[Tensor, "n dim"], codebook: Float[Tensor, "k dim
 
 def sum_by_code(vectors: Float[Tensor, "n dim"], indices: Int[Tensor, " n"], k: int) -> tuple[Float[Tensor, " k"], Float[Tensor, "k dim"]]:
     """How many vectors each code won, and their sum: (counts [k], sums [k, dim])."""
-    counts = torch.bincount(indices, minlength=k).to(vectors.dtype)
+    counts = vectors.new_zeros(k).index_add_(0, indices, vectors.new_ones(len(indices)))
     sums = vectors.new_zeros(k, vectors.shape[1]).index_add_(0, indices, vectors)
     return counts, sums
 
 # %% ../../nbs/2_quantization/12_commitment_loss.ipynb #fb4807c7
-def spread_start(vectors: Float[Tensor, "n dim"], k: int) -> Float[Tensor, "k dim"]:
+def spread_start(vectors: Float[Tensor, "n dim"], k: int, generator: torch.Generator | None = None) -> Float[Tensor, "k dim"]:
     """k of the vectors, each drawn with probability in proportion to its squared distance from those drawn before (k-means++)."""
-    centres = [vectors[torch.randint(len(vectors), (1,), device=vectors.device)]]
+    centres = [vectors[torch.randint(len(vectors), (1,), generator=generator, device=vectors.device)]]
     distance = torch.full_like(vectors[:, 0], torch.inf)
     for _ in range(k - 1):
         distance = torch.minimum(distance, (vectors - centres[-1]).square().sum(1))
-        chosen = torch.multinomial(distance.clamp_min(1e-12), 1)
+        chosen = torch.multinomial(distance.clamp_min(1e-12), 1, generator=generator)
         centres.append(vectors[chosen])
     return torch.cat(centres)
 
 
-def kmeans(vectors: Float[Tensor, "n dim"], k: int, iterations: int = 10) -> Float[Tensor, "k dim"]:
+def kmeans(
+    vectors: Float[Tensor, "n dim"], k: int, iterations: int = 10, *, generator: torch.Generator | None = None
+) -> Float[Tensor, "k dim"]:
     """Lloyd's algorithm from a spread start: assign each vector to its nearest centre, move each centre to the mean of its own, repeat."""
-    centres = spread_start(vectors, k)
+    centres = spread_start(vectors, k, generator)
     for _ in range(iterations):
         counts, sums = sum_by_code(vectors, nearest_code(vectors, centres), k)
         centres = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], centres)
@@ -75,15 +78,17 @@ def kmeans(vectors: Float[Tensor, "n dim"], k: int, iterations: int = 10) -> Flo
 def batch_perplexity(counts: Float[Tensor, " k"]) -> Float[Tensor, ""]:
     """exp of the entropy of the codes' frequencies: between 1 and the smaller of k and the number of vectors counted."""
     p = counts / counts.sum()
-    return torch.exp(-torch.xlogy(p, p).sum())
+    return torch.special.entr(p).sum().exp()
 
 # %% ../../nbs/2_quantization/12_commitment_loss.ipynb #a52e6726
-def mean_over_processes(*tensors: Tensor) -> None:
-    """Average tensors over all processes, in place; with one process nothing happens."""
+GRADIENT_DECAY = 0.99  # of the counts that revival looks at, where the codes themselves move by gradient
+
+
+def sum_over_processes(tensor: Tensor) -> Tensor:
+    """The tensor added up over all processes, in place; with one process nothing happens."""
     if dist.is_available() and dist.is_initialized():
-        for tensor in tensors:
-            dist.all_reduce(tensor)
-            tensor /= dist.get_world_size()
+        dist.all_reduce(tensor)
+    return tensor
 
 
 def from_first_process(tensor: Tensor) -> Tensor:
@@ -92,76 +97,22 @@ def from_first_process(tensor: Tensor) -> Tensor:
         dist.broadcast(tensor, 0)
     return tensor
 
-# %% ../../nbs/2_quantization/12_commitment_loss.ipynb #01d29d01
-class Codebook(nn.Module):
-    """`num_embeddings` codes of `embedding_dim` numbers, their running counts and sums of what they won, and whether they have been placed."""
 
-    def __init__(self, num_embeddings: int, embedding_dim: int, ema_decay: float | None, kmeans_init: bool, metric: str):
-        super().__init__()
-        self.num_embeddings, self.embedding_dim, self.ema_decay, self.metric = num_embeddings, embedding_dim, ema_decay, metric
-        codebook = self.normalise(torch.randn(num_embeddings, embedding_dim))
-        if ema_decay is None:
-            self.codebook = nn.Parameter(codebook)
-        else:
-            self.register_buffer("codebook", codebook)
-        self.register_buffer("count", torch.ones(num_embeddings))
-        self.register_buffer("total", codebook.clone())
-        self.register_buffer("started", torch.tensor(not kmeans_init))
-
-    def normalise(self, vectors: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
-        """Unit length for the cosine metric, nothing for the euclidean one."""
-        return F.normalize(vectors, dim=-1) if self.metric == "cosine" else vectors
-
-    def lookup(self, indices: Int[Tensor, " batch *space"]) -> Float[Tensor, "batch dim *space"]:
-        """The codes' vectors for indices in 0 … num_embeddings - 1."""
-        check_indices(indices, self.num_embeddings)
-        return F.embedding(indices.long(), self.normalise(self.codebook)).movedim(-1, 1)
-
-    @torch.no_grad()
-    def start(self, vectors: Float[Tensor, "n dim"]) -> None:
-        """Place the codes by k-means on the first batch."""
-        self.codebook.copy_(from_first_process(self.normalise(kmeans(vectors, self.num_embeddings))))
-        counts, _ = sum_by_code(vectors, nearest_code(vectors, self.codebook), self.num_embeddings)
-        self.count.copy_(from_first_process(counts.clamp_min(1)))
-        self.total.copy_(self.codebook * self.count[:, None])
-        self.started.fill_(True)
-
-# %% ../../nbs/2_quantization/12_commitment_loss.ipynb #d1cdc797
-GRADIENT_DECAY = 0.99  # of the counts that revival looks at, where the codes themselves move by gradient
+@torch.no_grad()
+def move_rows(copies: list[Tensor], rows: Tensor, places: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """Put some rows (a mask) of a parameter, and of its copies, at new `places`; what the optimizer remembers of them becomes zero."""
+    for codebook in copies:
+        codebook.copy_(torch.where(rows[:, None], places, codebook))
+    for memory in optimizer.state.get(copies[0], {}).values():
+        if isinstance(memory, Tensor) and memory.shape == places.shape:
+            memory.masked_fill_(rows[:, None], 0)
 
 
-class MovingCodebook(Codebook):
-    """Codes that follow the mean of what they win, and are put on a random vector when they win too little."""
+def look_again(quantizer: nn.Module, _) -> None:
+    """After a state has been loaded: what is known of the buffer `started` may be out of date."""
+    quantizer.placed = False
 
-    def __init__(self, *shape, revive_below: float, **options):
-        super().__init__(*shape, **options)
-        self.revive_below = revive_below
-
-    @torch.no_grad()
-    def follow(self, vectors: Float[Tensor, "n dim"], indices: Int[Tensor, " n"]) -> None:
-        """Move the running counts and sums (eq-ema-step), revive idle codes, and set each code to the mean of what it won."""
-        counts, sums = sum_by_code(vectors, indices, self.num_embeddings)
-        mean_over_processes(counts, sums)
-        forget = 1 - (GRADIENT_DECAY if self.ema_decay is None else self.ema_decay)
-        self.count.lerp_(counts, forget)
-        self.total.lerp_(sums, forget)
-        idle = self.count < self.revive_below
-        if idle.any():
-            self.revive(idle, vectors)
-        if self.ema_decay is not None:
-            mean = self.normalise(self.total / self.count.clamp_min(1e-6)[:, None])
-            self.codebook.copy_(torch.where(self.count[:, None] > 1e-6, mean, self.codebook))
-
-    @torch.no_grad()
-    def revive(self, idle: Tensor, vectors: Float[Tensor, "n dim"]) -> None:
-        """Put idle codes on random vectors of the batch, together with their running count and sum."""
-        chosen = torch.randint(len(vectors), (int(idle.sum()),), device=vectors.device)
-        fresh = from_first_process(vectors[chosen])
-        self.count[idle] = self.revive_below
-        self.total[idle] = fresh * self.revive_below
-        self.codebook[idle] = fresh
-
-# %% ../../nbs/2_quantization/12_commitment_loss.ipynb #73078792
+# %% ../../nbs/2_quantization/12_commitment_loss.ipynb #0bda569d
 class Quantized(NamedTuple):
     """What a quantizer returns: the codes' vectors, their indices, the auxiliary loss and the batch's perplexity."""
 
@@ -170,43 +121,14 @@ class Quantized(NamedTuple):
     loss: Float[Tensor, ""]
     perplexity: Float[Tensor, ""]
 
-# %% ../../nbs/2_quantization/12_commitment_loss.ipynb #0253c3d8
-class NearestCodeQuantizer(MovingCodebook):
-    """The forward pass; `VectorQuantizer` adds the options."""
-
-    def auxiliary_loss(self, vectors: Float[Tensor, "n dim"], chosen: Float[Tensor, "n dim"]) -> Float[Tensor, ""]:
-        """The weighted commitment; where the codebook learns by gradient, also its own term."""
-        commitment = self.commitment_cost * commitment_term(vectors, chosen)
-        return commitment if self.ema_decay is not None else commitment + codebook_term(vectors, chosen)
-
-    def forward(self, z_e: Float[Tensor, "batch dim *space"]) -> Quantized:
-        """Quantize; in training mode also start, move and revive the codebook."""
-        check_latents(z_e, self.embedding_dim)
-        rows = z_e.movedim(1, -1)
-        vectors = self.normalise(rows.reshape(-1, self.embedding_dim).to(self.codebook.dtype))
-        if self.training and not self.started:
-            self.start(vectors.detach())
-        codes = self.normalise(self.codebook)
-        indices = nearest_code(vectors.detach(), codes.detach())
-        chosen = F.embedding(indices, codes)
-        loss = self.auxiliary_loss(vectors, chosen)
-        z_q = self.estimate(vectors, chosen.detach()).to(z_e.dtype)
-        perplexity = batch_perplexity(torch.bincount(indices, minlength=self.num_embeddings).to(vectors.dtype))
-        if self.training:
-            self.follow(vectors.detach(), indices)
-        return Quantized(z_q.reshape(rows.shape).movedim(-1, 1), indices.reshape(rows.shape[:-1]), loss, perplexity)
-
 # %% ../../nbs/2_quantization/12_commitment_loss.ipynb #33b30a17
-class VectorQuantizer(NearestCodeQuantizer):
-    """A codebook of `num_embeddings` vectors; each latent vector is replaced by the nearest one (van den Oord et al. 2017).
+class VectorQuantizer(nn.Module):
+    """A codebook: each latent vector is replaced by the nearest of `num_embeddings` vectors (van den Oord et al. 2017).
 
-    The loss is commitment_cost · mean (z_e - sg[e])², and with `ema_decay=None` also mean (sg[z_e] - e)², which then moves the codebook
-    by gradient; otherwise the codebook follows its vectors as an online k-means. `kmeans_init` places the codes on the first training
-    batch; a code whose running count of uses a batch falls below `revive_below` is placed on a random vector of the batch (0 turns it off).
-    `estimator` names the gradient ("straight_through" or "rotation"), `metric` is "euclidean" or "cosine" (vectors and codes of length one).
-    It computes in the codebook's dtype and returns z_q in that of z_e. Only training mode starts, moves or revives codes.
-    Raises ValueError for sizes, rates or names outside these ranges, and for inputs of another shape or with NaN.
-    """
+    The loss is commitment_cost · mean (z_e - sg[e])². The codes follow the mean of what they win; with `ema_decay=None` they learn by gradient,
+    from a second term mean (sg[z_e] - e)², and revive in `after_step`. `kmeans_init` places them on the first training batch; a code whose running
+    count of uses per batch falls below `revive_below` is placed on a random vector (0: never). Both draw from `generator`, or from torch's own.
+    The cosine metric gives vectors and codes length one. In eval mode nothing moves."""
 
     def __init__(
         self,
@@ -217,46 +139,86 @@ class VectorQuantizer(NearestCodeQuantizer):
         ema_decay: float | None = 0.99,
         kmeans_init: bool = True,
         revive_below: float = 1.0,
-        estimator: str = "straight_through",
-        metric: str = "euclidean",
+        estimator: Literal["straight_through", "rotation"] = "straight_through",
+        metric: Literal["euclidean", "cosine"] = "euclidean",
+        generator: torch.Generator | None = None,
     ):
-        check_options(num_embeddings, embedding_dim, commitment_cost, ema_decay, revive_below, estimator, metric)
-        options = dict(ema_decay=ema_decay, kmeans_init=kmeans_init, metric=metric)
-        super().__init__(num_embeddings, embedding_dim, revive_below=revive_below, **options)
-        self.commitment_cost, self.estimate = commitment_cost, ESTIMATORS[estimator]
+        super().__init__()
+        self.num_embeddings = require.whole("num_embeddings", num_embeddings, 1)
+        self.embedding_dim = require.whole("embedding_dim", embedding_dim, 1)
+        self.commitment_cost = require.number("commitment_cost", commitment_cost, 0)
+        self.ema_decay = None if ema_decay is None else require.number("ema_decay", ema_decay, 0, below=1)
+        self.revive_below = require.number("revive_below", revive_below, 0)
+        self.estimate = ESTIMATORS[require.choice("estimator", estimator, ESTIMATORS)]
+        self.metric = require.choice("metric", metric, ("euclidean", "cosine"))
+        self.generator, self.latest = generator, None  # latest: the last training batch, for `after_step`
+        self.placed = not kmeans_init  # True if the codes are known to be started, without asking the device
+        self.register_load_state_dict_post_hook(look_again)
+        codebook = self.normalise(torch.randn(self.num_embeddings, self.embedding_dim))
+        self.codebook = nn.Buffer(codebook) if self.ema_decay is not None else nn.Parameter(codebook)
+        self.count, self.total = nn.Buffer(torch.ones(self.num_embeddings)), nn.Buffer(codebook.clone())
+        self.started = nn.Buffer(torch.tensor(not kmeans_init))
 
-# %% ../../nbs/2_quantization/12_commitment_loss.ipynb #3fc04237
-def check_options(num_embeddings, embedding_dim, commitment_cost, ema_decay, revive_below, estimator, metric) -> None:
-    """Raise ValueError naming the option of VectorQuantizer that is out of range."""
-    for name, value in (("num_embeddings", num_embeddings), ("embedding_dim", embedding_dim)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    for name, value in (("commitment_cost", commitment_cost), ("revive_below", revive_below)):
-        if not 0 <= value < float("inf"):
-            raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
-    if ema_decay is not None and not 0 <= ema_decay < 1:
-        raise ValueError(f"ema_decay must be in [0, 1), or None for a codebook learned by gradient; got {ema_decay!r}")
-    if estimator not in ESTIMATORS:
-        raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}; got {estimator!r}")
-    if metric not in ("euclidean", "cosine"):
-        raise ValueError(f"metric must be 'euclidean' or 'cosine', got {metric!r}")
+    def normalise(self, vectors: Float[Tensor, "..."], dim: int = -1) -> Float[Tensor, "..."]:
+        """Vectors as they are compared: of unit length along `dim` for the cosine metric, unchanged for the euclidean one."""
+        return F.normalize(vectors, dim=dim) if self.metric == "cosine" else vectors
 
+    def lookup(self, indices: Int[Tensor, " batch *space"]) -> Float[Tensor, "batch dim *space"]:
+        """The codes' vectors for indices in 0 … num_embeddings - 1."""
+        return F.embedding(indices, self.normalise(self.codebook)).movedim(-1, 1)
 
-def check_latents(z_e: Tensor, dim: int) -> None:
-    """Raise TypeError or ValueError unless z_e is a finite float tensor [batch, dim, *space]."""
-    if not z_e.is_floating_point():
-        raise TypeError(f"z_e must be a floating-point tensor, got {z_e.dtype}")
-    if z_e.ndim < 2 or z_e.shape[1] != dim or z_e.numel() == 0:
-        raise ValueError(f"z_e must be [batch, {dim}, *space] and not empty, got {list(z_e.shape)}")
-    if not torch.stack(torch.aminmax(z_e.detach())).isfinite().all():
-        raise ValueError("z_e holds NaN or infinity: lower the learning rate, or clip gradients, where it was made")
+    def auxiliary_loss(self, vectors: Float[Tensor, "n dim"], chosen: Float[Tensor, "n dim"]) -> Float[Tensor, ""]:
+        """The weighted commitment; where the codebook learns by gradient, also its own term."""
+        commitment = self.commitment_cost * commitment_term(vectors, chosen)
+        return commitment if self.ema_decay is not None else commitment + codebook_term(vectors, chosen)
 
+    def forward(self, z_e: Float[Tensor, "batch dim *space"]) -> Quantized:
+        """Quantize; in training mode also start and move the codebook. Only the start reads from the device."""
+        rows = z_e.movedim(1, -1)  # [batch, *space, dim]
+        vectors = self.normalise(rows.flatten(0, -2).to(self.codebook.dtype))  # [n, dim]
+        if self.training and not self.placed:
+            self.start(vectors.detach())
+        codes = self.normalise(self.codebook)
+        indices = nearest_code(vectors.detach(), codes.detach())
+        chosen = F.embedding(indices, codes)
+        z_q = self.estimate(vectors, chosen.detach()).to(z_e.dtype).reshape(rows.shape).movedim(-1, 1)  # [batch, dim, *space]
+        counts, sums = sum_by_code(vectors.detach(), indices, self.num_embeddings)
+        if self.training:
+            self.follow(vectors.detach(), sum_over_processes(counts), sum_over_processes(sums))
+        return Quantized(z_q, indices.reshape(rows.shape[:-1]), self.auxiliary_loss(vectors, chosen), batch_perplexity(counts))
 
-def check_indices(indices: Tensor, num_embeddings: int) -> None:
-    """Raise TypeError or ValueError unless indices are whole numbers in 0 … num_embeddings - 1, with a batch axis."""
-    if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
-        raise TypeError(f"indices must be an integer tensor, got {indices.dtype}")
-    if indices.ndim < 1:
-        raise ValueError(f"indices must be [batch, *space], got the single number {indices.item()}")
-    if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < num_embeddings:
-        raise ValueError(f"indices must lie in 0 … {num_embeddings - 1}, got {int(indices.min())} … {int(indices.max())}")
+    @torch.compiler.disable
+    def start(self, vectors: Float[Tensor, "n dim"]) -> None:
+        """Unless the codes have been placed before, place them by k-means on the first process's share of the batch."""
+        if not self.started:
+            self.codebook.data.copy_(from_first_process(self.normalise(kmeans(vectors, self.num_embeddings, generator=self.generator))))
+            counts, _ = sum_by_code(vectors, nearest_code(vectors, self.codebook), self.num_embeddings)
+            self.count.copy_(sum_over_processes(counts).clamp_min(1))
+            self.total.copy_(self.codebook * self.count[:, None])
+            self.started.fill_(True)
+        self.placed = True
+
+    def follow(self, vectors: Float[Tensor, "n dim"], counts: Float[Tensor, " k"], sums: Float[Tensor, "k dim"]) -> None:
+        """Move the running counts and sums (eq-ema-step); without a gradient, revive idle codes and set each to the mean of what it won."""
+        torch._foreach_lerp_([self.count, self.total], [counts, sums], 1 - (GRADIENT_DECAY if self.ema_decay is None else self.ema_decay))
+        if self.ema_decay is None:
+            self.latest = vectors
+            return
+        if self.revive_below > 0:
+            self.revive(self.count < self.revive_below, vectors)
+        mean = self.normalise(self.total / self.count.clamp_min(1e-6)[:, None])
+        self.codebook.copy_(torch.where(self.count[:, None] > 1e-6, mean, self.codebook))
+
+    def revive(self, idle: Tensor, vectors: Float[Tensor, "n dim"]) -> None:
+        """Give idle codes the running count `revive_below`, and the sum of a random vector of the batch that was won so often."""
+        chosen = torch.randint(len(vectors), idle.shape, generator=self.generator, device=vectors.device)  # one per code, idle or not
+        self.count.clamp_min_(self.revive_below)
+        self.total.copy_(torch.where(idle[:, None], from_first_process(vectors[chosen]) * self.revive_below, self.total))
+
+    def after_step(self, optimizer: torch.optim.Optimizer, average: "VectorQuantizer | None" = None) -> None:
+        """Revive idle codes that learn by gradient, in the averaged weights too. To be called after `optimizer.step()`; `training.fit` does."""
+        if self.latest is not None and self.revive_below > 0:
+            idle = self.count < self.revive_below
+            self.revive(idle, self.latest)
+            move_rows([q.codebook for q in (self, average) if q is not None], idle, self.total / self.count[:, None], optimizer)
+        self.latest = None
