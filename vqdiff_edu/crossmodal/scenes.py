@@ -6,8 +6,8 @@
 __all__ = ['CANVAS', 'GAP', 'SIZES', 'INKS', 'RELATIONS', 'THINGS', 'NAMES', 'SYNONYMS', 'SENTENCES', 'PATTERNS', 'MEANING',
            'KINDS', 'WORDS', 'HELD_OUT', 'COMBINATIONS', 'Thing', 'Scene', 'describe', 'parse', 'combination_table',
            'draw_things', 'Tokenizer', 'draw_boxes', 'ink_boxes', 'fit_ink', 'render', 'Scenes', 'draw_scenes',
-           'rows_of_same_label', 'SceneBatches', 'ngrams', 'bleu4', 'match_things', 'keeps_roles', 'facts_right',
-           'cut_out']
+           'rows_of_same_label', 'describe_all', 'SceneBatches', 'ngrams', 'bleu4', 'match_things', 'keeps_roles',
+           'facts_right', 'cut_out']
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #69369bcf
 import difflib
@@ -339,7 +339,7 @@ def draw_scenes(
     order = torch.where(turned[:, None], torch.tensor([2, 1, 0]), torch.arange(3))
     things, boxes = things.gather(1, order), boxes.gather(1, order[..., None].expand(-1, -1, 3))
     scenes = [_scene(tuple(row), upright) for row, upright in zip(things.tolist(), vertical.tolist())]
-    return Scenes(canvases, scenes, _describe_all(scenes, generator), things, boxes)
+    return Scenes(canvases, scenes, describe_all(scenes, generator), things, boxes)
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #b5538fd0
 def rows_of_same_label(
@@ -362,7 +362,7 @@ def _scene(numbers: tuple[int, ...], vertical: bool) -> Scene:
     return Scene(things, {1: None, 2: "above" if vertical else "left of", 3: "between"}[len(things)])
 
 
-def _describe_all(scenes: Sequence[Scene], generator: torch.Generator | None) -> list[str]:
+def describe_all(scenes: Sequence[Scene], generator: torch.Generator | None) -> list[str]:
     """`describe` for one scene after the other, with all random numbers drawn at once."""
     return [_caption(scene, chances) for scene, chances in zip(scenes, torch.rand(len(scenes), 14, generator=generator).tolist())]
 
@@ -394,7 +394,7 @@ class SceneBatches(Iterator[dict[str, Tensor]]):
         digest = hashlib.sha256(f"{self.seed} {index}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
         drawn = draw_scenes(self.batch_size, self.digits, generator, self.combinations, device=self.device)
-        captions = drawn.captions + _describe_all((self.captions - 1) * drawn.scenes, generator)
+        captions = drawn.captions + describe_all((self.captions - 1) * drawn.scenes, generator)
         tokens = self.tokenizer.encode(captions).unflatten(0, (self.captions, -1)).transpose(0, 1)  # [batch, captions, length]
         return {"image": drawn.images, "tokens": (tokens if self.captions > 1 else tokens[:, 0]).to(self.device)}
 

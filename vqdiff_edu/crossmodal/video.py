@@ -200,8 +200,8 @@ def _recordings(samples: Tensor, lengths: Tensor | None) -> tuple[Float[Tensor, 
     """Recordings and their lengths, by default all of the samples, if they are finite and every length lies in 1 … samples."""
     n, most = require.tensor("samples", samples, Float[Tensor, "batch sample"], finite=True).shape
     lengths = torch.full((n,), most) if lengths is None else require.tensor("lengths", lengths, Int[Tensor, f"{n}"])
-    require.whole("shortest of lengths", lengths.min(), 1)
-    require.whole("longest of lengths", lengths.max(), 1, most)
+    require.whole("lengths: the shortest", lengths.min(), 1)
+    require.whole("lengths: the longest", lengths.max(), 1, most)
     return samples, lengths
 
 
