@@ -28,7 +28,7 @@ def out_of_noise(shown=(0, 6, 10, 12, 14, 16, 18, 20)):
     ddpm, path = load_pretrained("mnist-ddpm"), [running_noise()]
     sample_ddim(
         ddpm.diffusion,
-        ddpm,
+        ddpm.model,
         path[0].shape,
         num_inference_steps=20,
         cond={"label": torch.tensor([4])},

@@ -104,8 +104,10 @@ class Recipe:
         require.choice("compile", self.compile, [False, True, "reduce-overhead"])
 
     def fingerprint(self) -> str:
-        """SHA-256 of all fields: two runs with one fingerprint follow the same recipe."""
-        return hashlib.sha256(json.dumps(_plain(dataclasses.asdict(self)), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of all fields that are not at their defaults: two runs with one fingerprint follow the same recipe, and a new option changes none."""
+        values = {f.name: (_plain(getattr(self, f.name)), _plain(f.default)) for f in dataclasses.fields(self)}
+        chosen = {name: value for name, (value, default) in values.items() if value != default}
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(value):
@@ -230,7 +232,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 # %% ../nbs/1_groundwork/06_training.ipynb #0403d201
 def begin(task, data, recipe: Recipe, out_dir) -> Training:
     """A training at step 0: model on its device, everything seeded with `recipe.seed` and the process's rank, so that each draws its own noise."""
-    from accelerate import Accelerator  # takes a second to import, hence here
+    Accelerator = require.package("accelerate", "train").Accelerator  # takes a second to import, hence here
 
     _check_inputs(task, data, recipe)
     probe = Path(out_dir) / f".probe-{os.getpid()}"

@@ -102,7 +102,7 @@ def card_problems(card: dict, weights: bytes, recipe: dict, fingerprint: str, ca
         problems.append(f"trained in profile {card.get('profile')!r}; train it in laptop")
     problems += [f"{place}: train and measure on real data" for place in stand_in_places({k: card.get(k) for k in ("data", "metrics")})]
     for parent, digest in card.get("parents", {}).items():
-        if cards.get(parent, {}).get("sha256") != digest:
+        if cards.get(parent, {}).get("tensors_sha256") != digest:
             problems.append(f"is a child of another {parent} than the one shipped; train it again")
     lacking = [key for key in ("seed", "wall_seconds", "versions", "metrics") if not card.get(key) and card.get(key) != 0]
     return problems + ([f"the card lacks {', '.join(lacking)}"] if lacking else [])
@@ -119,31 +119,31 @@ def card_of(name: str) -> dict:
 
 
 def test_weights_stay_within_their_bounds():
-    from vqdiff_edu.registry import SHIPPED
+    from vqdiff_edu.registry import find
 
     sizes = {name: sum(path.stat().st_size for path in WEIGHTS.glob(f"{name}.*")) for name in NAMES}
-    problems = size_problems(sizes, {name: entry.part for name, entry in SHIPPED.items()})
+    problems = size_problems(sizes, {name: find(name).part for name in NAMES})
     assert not problems, "\n".join(problems)
 
 
 def test_weights_and_cards_come_in_pairs_and_every_model_is_shipped():
-    from vqdiff_edu.registry import SHIPPED
+    from vqdiff_edu.registry import training_order
 
     files = {path.name for path in WEIGHTS.iterdir()} if WEIGHTS.exists() else set()
-    expected = {f"{name}.{kind}" for name in SHIPPED for kind in ("safetensors", "json")}
-    assert files == expected, f"missing: {sorted(expected - files)} (make train NAME=…); not in recipes.SHIPPED: {sorted(files - expected)}"
+    expected = {f"{name}.{kind}" for name in training_order() for kind in ("safetensors", "json")}
+    assert files == expected, f"missing: {sorted(expected - files)} (make train NAME=…); not registered: {sorted(files - expected)}"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_is_not_stale(name, monkeypatch):
-    from vqdiff_edu.registry import SHIPPED
+    from vqdiff_edu.registry import find
 
     card = card_of(name)
     monkeypatch.setenv("VQDIFF_PROFILE", card.get("profile", "laptop"))
-    assert name in SHIPPED, f"{name} is in vqdiff_edu/weights but not in recipes.SHIPPED; remove it, or give it a recipe"
-    recipe = SHIPPED[name].recipe()
+    entry = find(name)
+    recipe = entry.recipe()
     weights = (WEIGHTS / f"{name}.safetensors").read_bytes()
     problems = card_problems(card, weights, dataclasses.asdict(recipe), recipe.fingerprint(), {other: card_of(other) for other in NAMES})
-    if plain(card.get("model", {})) != plain(SHIPPED[name].sizes()):
-        problems.append(f"built with {card.get('model')}, today's recipe says {SHIPPED[name].sizes()}; train it again")
+    if plain(card.get("model", {})) != plain(entry.arguments()):
+        problems.append(f"built with {card.get('model')}, today's entry says {entry.arguments()}; train it again")
     assert not problems, f"{name}:\n  " + "\n  ".join(problems)
