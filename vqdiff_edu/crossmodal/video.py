@@ -490,7 +490,7 @@ def measure_videos(
     }
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #7c602e0e
-from ..codes.latent import LatentUNet
+from ..codes.latent import LatentDigits
 from .audio import SpeechClassifier, speech
 from .writing import WritingBatches
 from ..registry import register
@@ -524,9 +524,9 @@ def measure_video(writer: SpeechWriter) -> dict:
     },
     parents=("mnist-latent", "spoken-digits"),
 )
-def make_video(image: LatentUNet, classifier: SpeechClassifier) -> SpeechWriter:
+def make_video(image: LatentDigits, classifier: SpeechClassifier) -> SpeechWriter:
     """What films a voice: a network that starts as `image` on every frame; `classifier` listens, and the VQ-VAE of `image` draws."""
-    return SpeechWriter(VideoUNet(image), classifier, image.parent[0])
+    return SpeechWriter(VideoUNet(image.model), classifier, image.vqvae)
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #7cc6a33e
 def frame_statistics(video: Float[Tensor, "n frame 1 28 28"]) -> FeatureStatistics:
