@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FeatureStatistics', 'feature_statistics', 'frechet_distance', 'conv_block', 'DigitClassifier', 'jitter',
            'ClassifierTask', 'classifier_recipe', 'load_classifier', 'classifier_features', 'label_accuracy',
-           'real_features', 'real_statistics', 'kid', 'PrecisionRecall', 'precision_recall', 'MeanRange',
-           'mean_and_range', 'matched_floor', 't_interval', 'code_counts', 'perplexity', 'usage', 'psnr',
+           'measure_classifier', 'real_features', 'real_statistics', 'kid', 'PrecisionRecall', 'precision_recall',
+           'MeanRange', 'mean_and_range', 'matched_floor', 't_interval', 'code_counts', 'perplexity', 'usage', 'psnr',
            'evaluate_samples']
 
 # %% ../nbs/1_groundwork/07_measuring_samples.ipynb #2d9de2a7
@@ -183,6 +183,30 @@ def _agreement(features: Tensor, labels: Tensor) -> float:
     """Share of features that the classifier's head reads as the label."""
     read = load_classifier(str(features.device)).head(features).argmax(1)
     return (read == labels.to(read.device)).double().mean().item()
+
+# %% ../nbs/1_groundwork/07_measuring_samples.ipynb #c1e7aa83
+from .data import Digits
+from .registry import digit_batches, register
+
+# %% ../nbs/1_groundwork/07_measuring_samples.ipynb #49c1d32a
+@torch.no_grad()
+def measure_classifier(model: DigitClassifier, data: Digits | None = None) -> dict:
+    """Accuracy on all test digits."""
+    data, device = data or digits("test"), next(model.parameters()).device
+    parts = zip(data.images.split(1000), data.labels.split(1000))
+    right = sum((model(to_float(x).to(device)).argmax(1).cpu() == y).sum().item() for x, y in parts)
+    return {"test_accuracy": right / len(data), "test_errors": len(data) - right, "source": data.source}
+
+
+register(
+    "digit-classifier",
+    part=1,
+    task=ClassifierTask,
+    batches=digit_batches,
+    recipe=classifier_recipe,
+    measure=measure_classifier,
+    card={"failures": "It names a digit whatever it is shown, also where there is none."},
+)(DigitClassifier)
 
 # %% ../nbs/1_groundwork/07_measuring_samples.ipynb #489dee08
 @lru_cache

@@ -232,7 +232,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 # %% ../nbs/1_groundwork/06_training.ipynb #0403d201
 def begin(task, data, recipe: Recipe, out_dir) -> Training:
     """A training at step 0: model on its device, everything seeded with `recipe.seed` and the process's rank, so that each draws its own noise."""
-    from accelerate import Accelerator  # takes a second to import, hence here
+    Accelerator = require.package("accelerate", "train").Accelerator  # takes a second to import, hence here
 
     _check_inputs(task, data, recipe)
     probe = Path(out_dir) / f".probe-{os.getpid()}"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vqdiff_edu.codes.latent import LatentCodec, LatentUNet, draw_latent, fit_codec
+from vqdiff_edu.codes.latent import LatentCodec, LatentGenerator, LatentUNet, fit_codec
 from vqdiff_edu.data import digits
 from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
 from vqdiff_edu.quantization.vqvae import VQVAE
@@ -61,16 +61,8 @@ def test_latents_that_do_not_vary_cannot_be_scaled(scaling):
         fit_codec(Dull(), digits("train", "stand-in").images[:4], 3, scaling)
 
 
-def test_a_model_without_a_parent():
-    model = LatentUNet(3, 16, 1, dim=8, embedding=16)
-    with pytest.raises(ValueError, match="model has no VQ-VAE"):
-        model.codec
-    with pytest.raises(ValueError, match="model has no VQ-VAE"):
-        draw_latent(model, torch.tensor([1]), num_inference_steps=1)
-
-
 def test_a_parent_or_a_codec_of_another_size():
     with pytest.raises(ValueError, match=r"^mean must be .*8"):
-        LatentUNet(3, 16, 1, dim=64, embedding=16).attach(VQ)
+        LatentGenerator(LatentUNet(3, 16, 1, dim=64, embedding=16), VQ)
     with pytest.raises(ValueError, match=r"codec.basis must have one shape, got \[8, 4\] and \[8, 3\]"):
         LatentUNet(4, 16, 1, dim=8, embedding=16).adopt(LatentCodec(VQ, MEAN, BASIS, SCALE))

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from vqdiff_edu.codes.latent import LatentCodec, LatentUNet, draw_latent, fit_codec, latent_digits, principal_components
+from vqdiff_edu.codes.latent import LatentCodec, LatentGenerator, LatentUNet, fit_codec, latent_digits, principal_components
 from vqdiff_edu.data import digits, to_float
 from vqdiff_edu.process import DiffusionTask
 from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
@@ -74,7 +74,7 @@ def test_constants_survive_storage_in_half_precision(codec):
 
 
 def test_the_parent_is_lent_and_not_stored(codec):
-    model = small(codec)
+    model = LatentGenerator(small(codec), codec.vqvae).model
     assert {"mean", "basis", "scale"} <= model.state_dict().keys()
     assert not any("encoder" in key or "quantizer" in key for key in model.state_dict())
     assert sum(p.numel() for p in model.parameters()) < sum(v.numel() for v in model.state_dict().values())
@@ -86,13 +86,13 @@ def test_one_file_carries_network_and_coordinates(codec, vqvae, data):
     other = LatentUNet(3, 16, 1, dim=8, embedding=16)
     other.load_state_dict(model.state_dict())
     x = to_float(data.images[:3])
-    assert torch.allclose(other.attach(vqvae).codec.encode(x), codec.encode(x), atol=1e-5)
+    assert torch.allclose(LatentGenerator(other, vqvae).codec.encode(x), codec.encode(x), atol=1e-5)
 
 
 def test_a_copy_has_a_codec_of_its_own(codec, data):
-    model = small(codec)
+    model = LatentGenerator(small(codec), codec.vqvae)
     twin = copy.deepcopy(model)
-    twin.scale.mul_(2)
+    twin.model.scale.mul_(2)
     x = to_float(data.images[:2])
     assert torch.allclose(2 * twin.codec.encode(x), model.codec.encode(x))
 
@@ -125,11 +125,11 @@ def test_a_few_steps_lower_the_loss(codec, data):
 
 
 def test_digits_are_drawn_from_labels_and_a_seed(codec):
-    model, labels = small(codec), torch.tensor([3, 1, 4])
-    first, again = (draw_latent(model, labels, num_inference_steps=2, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    generator, labels = LatentGenerator(small(codec), codec.vqvae), torch.tensor([3, 1, 4])
+    first, again = (generator(labels, num_inference_steps=2, generator=torch.Generator().manual_seed(1)) for _ in range(2))
     assert first.shape == (3, 1, 28, 28) and first.abs().max() <= 1
     assert torch.equal(first, again)
-    assert not torch.equal(first, draw_latent(model, labels, num_inference_steps=2, generator=torch.Generator().manual_seed(2)))
+    assert not torch.equal(first, generator(labels, num_inference_steps=2, generator=torch.Generator().manual_seed(2)))
 
 
 def test_encoding_and_decoding_build_no_graph(codec, data):
@@ -144,3 +144,9 @@ def test_a_codec_by_hand(vqvae):
     z_e = torch.arange(8.0)[None, :, None, None]
     assert codec.project(z_e).flatten().tolist() == [-0.5, 0.0]
     assert codec.lift(torch.tensor([3.0, -1.0])[None, :, None, None]).flatten().tolist() == [7.0, -3.0, 1, 1, 1, 1, 1, 1]
+
+
+def test_all_parts_of_the_generator_go_where_it_goes(codec, vqvae):
+    generator = LatentGenerator(small(codec), copy.deepcopy(vqvae)).to("meta")
+    assert all(value.is_meta for value in generator.state_dict().values()) and generator.codec.mean.is_meta
+    assert {key.split(".")[0] for key in generator.state_dict()} == {"model", "vqvae"}

@@ -15,13 +15,13 @@ from vqdiff_edu.crossmodal.audio import speech
 from vqdiff_edu.crossmodal.scenes import draw_scenes, facts_right
 from vqdiff_edu.crossmodal.writing import energy_curve, ink_curve, timing_error
 from vqdiff_edu.data import Batches, Digits, digits, to_float
+from vqdiff_edu.quantization.vqvae import measure_vqvae
 from vqdiff_edu.registry import (
     MODELS,
     find,
     from_pretrained,
     list_models,
     load_pretrained,
-    measure_vqvae,
     register,
     save_pretrained,
     train,
@@ -63,14 +63,14 @@ def test_the_card_holds_the_recipe_of_the_code(name, monkeypatch):
     monkeypatch.setenv("VQDIFF_PROFILE", "laptop")
     recipe, card = find(name).recipe(), load_card(name)
     assert card["fingerprint"] == recipe.fingerprint()
-    assert Recipe(**card["recipe"]).fingerprint() == recipe.fingerprint()
+    assert Recipe(**card["recipe"] | {"betas": tuple(card["recipe"]["betas"])}) == recipe
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_card_holds_every_argument_and_what_was_registered_with_the_model(name, monkeypatch):
     monkeypatch.setenv("VQDIFF_PROFILE", "laptop")
     entry, card = find(name), load_card(name)
-    assert card["model"] == json.loads(json.dumps(entry.arguments()))
+    assert card["model"] == json.loads(json.dumps(entry.arguments())) and card["module"] == entry.make.__module__
     assert entry.card.items() <= card.items() and card["failures"].endswith(".")
 
 
@@ -319,7 +319,6 @@ def test_importing_is_quick_and_loading_needs_no_network():
 COMMON = {"data", "metrics", "probability", "registry", "require", "training", "transformer", "weights"}
 
 
-@pytest.mark.xfail(reason="the registry still holds the entries of most models")
 def test_loading_a_model_imports_its_own_part_alone_and_draws_nothing():
     loaded = in_a_fresh_process("import sys, vqdiff_edu; vqdiff_edu.load_pretrained('mnist-vqvae'); print(*sys.modules)")
     rooms = {name.split(".")[1] for name in loaded if name.startswith("vqdiff_edu.")}

@@ -7,7 +7,7 @@ __all__ = ['RATE', 'SPEAKERS', 'MIRRORS', 'RECORDING', 'CONTENT', 'SPEECH_NOTICE
            'SHORTEST_SECONDS', 'LONGEST_SECONDS', 'unpack', 'download_speech', 'Speech', 'speech', 'hann', 'stft',
            'power', 'hz_to_mel', 'mel_to_hz', 'mel_filters', 'log_mel', 'excerpt', 'widest_float', 'loudest_second',
            'level', 'spectrogram', 'scaled', 'read_wav', 'SpeechClassifier', 'classify', 'vary', 'mask', 'colour',
-           'SpeechTask', 'speech_recipe', 'train_speech', 'measure_speech']
+           'SpeechTask', 'speech_recipe', 'train_speech', 'measure_speech', 'speech_batches']
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #273a1a4c
 import hashlib
@@ -102,7 +102,7 @@ def _gather(recordings: list[Tensor], about: list[tuple[int, str, int]], source:
 @cache
 def _parsed(folder: Path, sha256: str) -> Speech:
     """The recordings of a folder that was found intact, parsed once a process."""
-    import soundfile
+    soundfile = require.package("soundfile", "audio")
 
     files = sorted(path for path in folder.iterdir() if RECORDING.fullmatch(path.name))
     about = [RECORDING.fullmatch(path.name).groups() for path in files]
@@ -328,7 +328,7 @@ def read_wav(path: str | Path) -> Float[Tensor, " sample"]:
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #86935548
 def _decode(path: Path) -> tuple[Float[Tensor, "sample channel"], int]:
     """What a sound file holds, and its rate. Its length is asked for first, so that nothing long is read; a wav file that is cut off is noticed."""
-    import soundfile
+    soundfile = require.package("soundfile", "audio")
 
     try:
         with _opened(path) as file:
@@ -352,8 +352,8 @@ def _missing_bytes(log: str) -> int:
 
 def _opened(path: Path) -> "soundfile.SoundFile":  # noqa: F821
     """A sound file, opened. What soundfile does not know (m4a, webm) is made a wav of it by ffmpeg, in memory, and no longer than it takes to refuse it."""
-    import imageio_ffmpeg
-    import soundfile
+    imageio_ffmpeg = require.package("imageio_ffmpeg", "video")
+    soundfile = require.package("soundfile", "audio")
 
     try:
         return soundfile.SoundFile(path)
@@ -495,3 +495,23 @@ def measure_speech(model: SpeechClassifier, test: Speech | None = None) -> dict:
         "recordings": len(test),
         "source": test.source,
     }
+
+# %% ../../nbs/5_crossmodal/43_audio.ipynb #409eb30b
+from ..registry import register
+
+# %% ../../nbs/5_crossmodal/43_audio.ipynb #810967f4
+def speech_batches(model: nn.Module, recipe: Recipe) -> tuple[Batches, dict]:
+    """The recordings of the official training split, shuffled."""
+    recordings = speech("train")
+    return Batches(recordings.tensors, recipe.batch_size, seed=recipe.seed), {"source": recordings.source, "sha256": recordings.sha256}
+
+
+register(
+    "spoken-digits",
+    part=5,
+    task=SpeechTask,
+    batches=speech_batches,
+    recipe=speech_recipe,
+    measure=measure_speech,
+    card={"failures": "It has heard six speakers say English digits into a microphone; it names a digit whatever it hears."},
+)(SpeechClassifier)

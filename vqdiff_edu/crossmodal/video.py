@@ -6,7 +6,8 @@
 __all__ = ['BANDS', 'FEATURES', 'SHARPNESS', 'SHARE', 'stretch_means', 'frame_times', 'frame_features', 'null_frames',
            'audio_condition', 'TemporalAttention', 'fourier_features', 'VideoUNet', 'video_noise', 'encode_video',
            'decode_video', 'SpeechWriter', 'VideoTask', 'video_recipe', 'mp4_bytes', 'write_mp4', 'write_wav', 'Film',
-           'show_strip', 'median_curve', 'true_videos', 'score_videos', 'measure_videos', 'frame_statistics']
+           'show_strip', 'median_curve', 'true_videos', 'score_videos', 'measure_videos', 'writing_batches',
+           'measure_video', 'make_video', 'frame_statistics']
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #97a2d978
 import base64
@@ -317,7 +318,7 @@ def mp4_bytes(
 
     RuntimeError with ffmpeg's own words if it fails.
     """
-    import imageio_ffmpeg
+    imageio_ffmpeg = require.package("imageio_ffmpeg", "video")
 
     _film(video, samples)
     height, width = (require.whole("scale", scale, 1) * side for side in video.shape[2:])
@@ -491,6 +492,45 @@ def measure_videos(
         "recordings": len(recordings),
         "source": f"{recordings.source}, {digits('test', source).source}",
     }
+
+# %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #7c602e0e
+from ..codes.latent import LatentGenerator
+from .audio import SpeechClassifier, speech
+from .writing import WritingBatches
+from ..registry import register
+
+# %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #8ce235c4
+def writing_batches(model: nn.Module, recipe: Recipe) -> tuple[WritingBatches, dict]:
+    """Training digits, each written in time with a training recording of its name."""
+    data, recordings = digits("train"), speech("train")
+    source = {"source": f"{data.source}, {recordings.source}", "sha256": data.sha256, "speech_sha256": recordings.sha256}
+    return WritingBatches(data, recordings, recipe.batch_size, seed=recipe.seed), source
+
+
+def measure_video(writer: SpeechWriter) -> dict:
+    """Films of all recordings of the official test split, three times afresh: is the digit right, is it in time, do the frames look real?"""
+    test = speech("test")
+    test = test.subset(torch.arange(by_profile(smoke=10, laptop=len(test))))
+    return measure_videos(writer, test, speech("train"), replicates=by_profile(smoke=1, laptop=3))
+
+
+@register(
+    "writing-video",
+    part=5,
+    task=VideoTask,
+    batches=writing_batches,
+    recipe=video_recipe,
+    measure=measure_video,
+    card={
+        "guidance_scale": 2.0,
+        "num_inference_steps": 20,
+        "failures": "It writes the digit that the classifier hears: a word that is misheard is written wrongly.",
+    },
+    parents=("mnist-latent", "spoken-digits"),
+)
+def make_video(image: LatentGenerator, classifier: SpeechClassifier) -> SpeechWriter:
+    """What films a voice: a network that starts as `image` on every frame; `classifier` listens, and the VQ-VAE of `image` draws."""
+    return SpeechWriter(VideoUNet(image.model), classifier, image.vqvae)
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #7cc6a33e
 def frame_statistics(video: Float[Tensor, "n frame 1 28 28"]) -> FeatureStatistics:
