@@ -63,7 +63,7 @@ def test_the_card_holds_the_recipe_of_the_code(name, monkeypatch):
     monkeypatch.setenv("VQDIFF_PROFILE", "laptop")
     recipe, card = find(name).recipe(), load_card(name)
     assert card["fingerprint"] == recipe.fingerprint()
-    assert Recipe(**card["recipe"]).fingerprint() == recipe.fingerprint()
+    assert Recipe(**card["recipe"] | {"betas": tuple(card["recipe"]["betas"])}) == recipe
 
 
 @pytest.mark.parametrize("name", NAMES)

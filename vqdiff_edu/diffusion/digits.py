@@ -46,7 +46,7 @@ class DigitGenerator(nn.Module):
     ) -> Float[Tensor, "batch 1 28 28"]:
         labels = require.labels("labels", labels, 10).to(next(self.model.parameters()).device)
         steps = self.card.get("num_inference_steps", 20) if num_inference_steps is None else num_inference_steps
-        scale = self.card.get("guidance_scale", 1.0) if guidance_scale is None else require.number("guidance_scale", guidance_scale)
+        scale = self.card.get("guidance_scale", 1.0) if guidance_scale is None else guidance_scale
         how = {"num_inference_steps": steps, "guidance_scale": scale, "generator": generator}
         return sample_ddim(self.diffusion, self.model, (len(labels), 1, 28, 28), cond={"label": labels}, **how).clamp(-1, 1)
 
