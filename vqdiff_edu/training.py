@@ -22,7 +22,6 @@ import os
 import platform
 import random
 import re
-import textwrap
 import time
 import zipfile
 from dataclasses import dataclass, field
@@ -577,13 +576,17 @@ def _parts(thing) -> list:
 
 
 def _syntax(function) -> str:
-    """A function's syntax tree without docstrings; the text as it stands if that is no statement (a lambda in an expression)."""
-    try:
-        source = textwrap.dedent(inspect.getsource(function))
-        tree = ast.parse(source)
-    except (OSError, SyntaxError) as error:
-        return "" if isinstance(error, OSError) else source
-    for node in ast.walk(tree):
+    """A function's syntax tree without docstrings; nothing if no source is known."""
+    code = inspect.unwrap(function).__code__
+    tree = ast.parse("".join(linecache.getlines(code.co_filename)))
+    found = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.Lambda)) and _begins(node) == code.co_firstlineno]
+    found = [node for node in found if getattr(node, "name", "<lambda>") == code.co_name]
+    for node in ast.walk(ast.Module(found, [])):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node, clean=False) is not None:
-            node.body[0] = ast.Pass()
-    return re.sub(r"\w+=\[\]|[ ,]", "", ast.dump(tree))  # versions of Python differ in empty fields
+            del node.body[0]
+    return re.sub(r"\w+=\[\]|[ ,]", "", "".join(map(ast.dump, found)))  # versions of Python differ in empty fields
+
+
+def _begins(node) -> int:
+    """The line at which Python says that a function begins: that of its first decorator."""
+    return min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
