@@ -51,6 +51,32 @@ class Denoising:
         return (self.model(noisy) - batch["noise"]).square().mean(), {}
 
 
+class Regression(nn.Module):
+    """A line with a running mean of its input in a buffer, which each process would have of its own share, and a counter that is an integer."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 1))
+        self.register_buffer("mean", torch.zeros(4))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def predict(self, x):  # not forward: tasks call what they like
+        if self.training:
+            self.mean.lerp_(x.mean(0), 0.1)
+            self.calls += 1
+        return self.net(x)
+
+
+class Line:
+    def __init__(self):
+        torch.manual_seed(0)
+        self.model = Regression()
+
+    def loss(self, batch, generator):
+        x = batch["x"].flatten(1)[:, :4]
+        return (self.model.predict(x) - x.sum(1, keepdim=True)).square().mean(), {}
+
+
 class Drawing(Denoising):
     """Writes down what its generator and the global one give."""
 
@@ -81,6 +107,13 @@ def losses(task, folder) -> list:
     return [[entry["loss"], entry.get("perplexity", 0.0)] for entry in fit(task, data, RECIPE, folder).history]
 
 
+def ends(folder) -> dict:
+    """What the weights, the average and their buffers are at the end."""
+    task = Line()
+    run = fit(task, Batches({"x": IMAGES}, RECIPE.batch_size, seed=3), RECIPE, folder)
+    return {"average": run.model.state_dict(), "model": task.model.state_dict()}
+
+
 def stopped_by(task, folder) -> str:
     try:
         return str(losses(task, folder))
@@ -88,7 +121,7 @@ def stopped_by(task, folder) -> str:
         return str(error)
 
 
-TASKS = {"running mean": lambda: Pictures(0.9), "gradient": lambda: Pictures(None), "noise of the batch": Denoising}
+TASKS = {"running mean": lambda: Pictures(0.9), "gradient": lambda: Pictures(None), "noise of the batch": Denoising, "line": Line}
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +142,14 @@ def test_two_processes_have_the_losses_of_one_at_the_same_batch(ranks, tmp_path,
 
 
 @needs_gloo
+def test_two_processes_end_with_one_model_and_one_average(ranks, tmp_path):
+    first, second = (rank["ends"] for rank in ranks)
+    assert all(torch.equal(first[which][k], second[which][k]) for which in first for k in first[which])  # buffers as well
+    alone = ends(tmp_path)["average"]
+    assert all(torch.allclose(first["average"][k], alone[k], atol=1e-4) for k in alone if k.startswith("net"))
+
+
+@needs_gloo
 def test_every_process_draws_its_own_noise(ranks):
     first, second = (rank["drawn"] for rank in ranks)
     assert not (first == second).any()  # neither from the training's generator nor from the global one
@@ -124,6 +165,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     folder, rank = Path(sys.argv[1]), os.environ["RANK"]
     saw = {name: losses(make(), folder / name) for name, make in TASKS.items()}
+    saw["ends"] = ends(folder / "ends")
     drawing = Drawing()
     losses(drawing, folder / "drawing")
     saw["drawn"] = torch.stack(drawing.drawn)
