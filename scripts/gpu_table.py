@@ -94,7 +94,7 @@ def captioner_loss(net: nn.Module, batch: dict[str, Tensor]) -> Callable[[], Ten
     captions = tokens.shape[1] if tokens.ndim == 3 else 1
     rows = tokens.flatten(0, -2)
     rows = rows[:, : int((rows != 0).sum(1).max())]
-    codes = torch.randint(net.encoder.num_embeddings, (len(tokens), 14, 14), device=tokens.device)
+    codes = torch.randint(net.encoder.embedding.num_embeddings, (len(tokens), 14, 14), device=tokens.device)
 
     def loss() -> Tensor:
         context = net.encode_scene(codes).repeat_interleave(captions, 0)

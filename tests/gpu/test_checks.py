@@ -86,8 +86,9 @@ def test_the_table_has_a_number_for_every_way(name):
     ways = {"loop, fp32": {}, "loop, bf16": {"bf16": True}}
     script = checks.gpu_table()
     row = script.table(name, "cpu", loops=ways, fits={"fit": {}}, steps=2, warm_up=1, fit_steps=4)
-    assert all(speed > 0 for speed in row["examples_per_second"].values()), row
-    assert list(row["examples_per_second"]) == ["fit", "loop, fp32", "loop, bf16"]
+    speeds = row["examples_per_second"]
+    assert list(speeds) == ["fit", "loop, fp32", "loop, bf16"]
+    assert {way: speed for way, speed in speeds.items() if isinstance(speed, str)} == {} and min(speeds.values()) > 0
     assert name in script.as_lines(name, row)
 
 
