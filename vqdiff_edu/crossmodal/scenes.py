@@ -451,52 +451,6 @@ def make_scene_vqvae(hidden: int = 64, num_embeddings: int = 512, embedding_dim:
     """The VQ-VAE for scenes: 56 × 56 pixels to 14 × 14 codes."""
     return make_vqvae(hidden, num_embeddings, embedding_dim, blocks)
 
-# %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #511eb9f4
-from torch import nn
-
-from ..data import digits
-from ..quantization.vqvae import VQVAE, VQVAETask, make_vqvae, measure_codec
-from ..registry import register
-from ..training import Recipe, by_profile, profile
-
-# %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #14a62636
-def scene_batches(model: nn.Module, recipe: Recipe, captions: int = 1) -> tuple[SceneBatches, dict]:
-    """Scenes of training digits, drawn afresh for every batch, each described `captions` times."""
-    data = digits("train")
-    device = (
-        torch.accelerator.current_accelerator() if profile() == "gpu" else None
-    )  # there the pictures are computed where they are needed
-    batches = SceneBatches(data, recipe.batch_size, seed=recipe.seed, captions=captions, device=device)
-    return batches, {"source": data.source, "sha256": data.sha256}
-
-
-def scene_vqvae_recipe() -> Recipe:
-    """`scene-vqvae`: at most ten minutes on two cores."""
-    steps, batch_size = by_profile(smoke=4, laptop=2400, gpu=20_000), by_profile(smoke=8, laptop=32, gpu=256)
-    return Recipe("scene-vqvae", steps, batch_size, lr=1e-3, warmup=steps // 40, channels_last=True)
-
-
-def measure_scene_vqvae(model: VQVAE) -> dict:
-    """`measure_codec` on scenes of test digits, all combinations among them."""
-    data, generator = digits("test"), torch.Generator().manual_seed(40)
-    scenes = draw_scenes(by_profile(smoke=50, laptop=2000), data, generator, combinations="all")
-    return measure_codec(model, scenes.images) | {"source": data.source}
-
-
-@register(
-    "scene-vqvae",
-    part=5,
-    task=VQVAETask,
-    batches=scene_batches,
-    recipe=scene_vqvae_recipe,
-    measure=measure_scene_vqvae,
-    profiles={"smoke": {"hidden": 16}, "laptop": {"hidden": 64}, "gpu": {"hidden": 128}},
-    card={"failures": "It knows one to three handwritten digits on black, 56 × 56 pixels, and nothing else."},
-)
-def make_scene_vqvae(hidden: int = 64, num_embeddings: int = 512, embedding_dim: int = 64, blocks: int = 2) -> VQVAE:
-    """The VQ-VAE for scenes: 56 × 56 pixels to 14 × 14 codes."""
-    return make_vqvae(hidden, num_embeddings, embedding_dim, blocks)
-
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #df0bb435
 def ngrams(words: Sequence[str], n: int) -> Counter:
     """How often each run of n words occurs."""
