@@ -7,7 +7,7 @@ PROFILE := laptop
 ROUNDS := 20
 export VENV PYTHON
 
-.PHONY: help book test lab train train-all execute bench soak clean
+.PHONY: help book test lab train train-all execute graph bench gpu mutants nbdev3 soak clean
 
 help: ## this list
 	@echo "usage: make COMMAND"
@@ -23,26 +23,38 @@ $(VENV)/.peers: pyproject.toml constraints.txt scripts/venv.sh
 book: $(VENV)/.installed ## run the tour on this machine, then make the book's pages in _docs/
 	@$(BIN)/python scripts/book.py
 
-test: $(VENV)/.installed ## check the notebooks and the package: export, style, every chapter in small, pytest
-	@$(BIN)/python scripts/test.py
+test: $(VENV)/.installed ## check everything: export, style, every chapter in small, pytest (FAST=1: style, unit and faults alone)
+	@$(BIN)/python scripts/test.py $(if $(FAST),--fast)
 
 lab: $(VENV)/.installed ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=nbs
 
 train: $(VENV)/.installed ## make train NAME=mnist-vqvae [PROFILE=gpu]: train one model and write its weights and card
 	@test -n "$(NAME)" || { echo "which model? make train NAME=..., one of:"; $(BIN)/vqdiff list; exit 2; }
-	VQDIFF_PROFILE=$(PROFILE) $(BIN)/vqdiff train $(NAME)
+	VQDIFF_PROFILE=$(PROFILE) $(BIN)/vqdiff train $(NAME) --ship
 
 train-all: $(VENV)/.installed ## train every model of the book (resumes where it was stopped; takes hours)
-	@for name in $$($(BIN)/python -c 'from vqdiff_edu.registry import SHIPPED; print(*SHIPPED)'); do \
+	@for name in $$($(BIN)/python -c 'from vqdiff_edu.registry import training_order; print(*training_order())'); do \
 	    $(MAKE) --no-print-directory train NAME=$$name || exit 1; \
 	done
 
-execute: $(VENV)/.installed ## make execute [CHAPTER=02_data]: run chapters and store what they print and draw
-	$(BIN)/python scripts/execute.py --profile $(PROFILE) $(CHAPTER)
+execute: $(VENV)/.installed ## make execute [CHAPTER=02_data] [STALE=1]: run chapters and store their outputs (STALE=1: pass over what is fresh)
+	$(BIN)/python scripts/execute.py --profile $(PROFILE) $(if $(STALE),--stale) $(CHAPTER)
+
+graph: $(VENV)/.installed ## draw the preface's graph anew from the chapters' needs
+	@$(BIN)/python scripts/graph.py
 
 bench: $(VENV)/.peers ## measure speed side by side with other libraries
 	$(BIN)/python -m benchmarks
+
+gpu: $(VENV)/.installed ## the tests that need CUDA, one after another
+	$(BIN)/python -m pytest --no-header tests/gpu
+
+mutants: $(VENV)/.installed ## plant known bugs one by one, and see that a test fails for each
+	$(BIN)/python scripts/mutants.py $(ARGS)
+
+nbdev3: $(VENV)/.installed ## does nbdev 3 export the same package? (in an environment of its own)
+	@$(BIN)/python scripts/nbdev3.py
 
 soak: $(VENV)/.installed ## the unit and property tests again and again, ROUNDS=20 times with other random numbers
 	@for round in $$(seq $(ROUNDS)); do \

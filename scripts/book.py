@@ -1,7 +1,7 @@
 """What `make book` does once the environment is there: run the tour on this machine, then make the pages.
 
-With Quarto on the PATH the book is rendered by Quarto, otherwise by scripts/render.py with pandoc.  Either way
-_docs/index.html is the page to open, and _docs/live/ holds what the tour computed here and now.
+With Quarto on the PATH the book is rendered by Quarto, and what Quarto cannot render is an error.  Without Quarto scripts/render.py makes a plain preview
+with pandoc.  Either way _docs/index.html is the page to open, and _docs/live/ holds what the tour computed here and now.
 """
 
 import base64
@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "_docs"
 TOUR = "nbs/1_groundwork/00_tour.ipynb"
-QUARTO = """Quarto is not on the PATH, so the pages are made with pandoc: the same chapters, plainer, without search.
+QUARTO = """Quarto is not on the PATH, so this is a preview made with pandoc: the same chapters, plainer, without search.
 For the full site install Quarto (https://quarto.org/docs/get-started, a package for every system) and run `make book` again."""
 
 
@@ -55,21 +55,22 @@ def sources_of(printed: str) -> str:
 
 
 def render() -> bool:
-    """The whole book to _docs/; False if something in it could not be resolved."""
+    """The whole book to _docs/; False if it could not be rendered, or if the preview could not resolve something."""
     print("2. The pages", flush=True)
     if quarto := shutil.which("quarto"):
         env = {**os.environ, "QUARTO_PYTHON": sys.executable, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        if subprocess.run([quarto, "render"], cwd=ROOT, env=env).returncode == 0:
-            return True
-        print("Quarto failed, see above; the pages are made with pandoc instead.", flush=True)
-    else:
-        print(QUARTO, flush=True)
+        if status := subprocess.run([quarto, "render"], cwd=ROOT, env=env).returncode:
+            print(f"Quarto failed with status {status}, see above; the pages are not complete.", flush=True)
+        return status == 0
+    print(QUARTO, flush=True)
     return python("scripts/render.py") == 0
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         tour, source = run_tour(Path(temporary))
+        if os.environ.get("CI") and "STAND-IN" in source:
+            sys.exit("The tour found no real data, and the book is not published without.")
         complete = render()
         pictures = pictures_of(tour, DOCS / "live")
         complete = python("scripts/render.py", "--page", str(tour), str(DOCS / "live" / "index.html")) == 0 and complete
@@ -78,7 +79,7 @@ def main() -> None:
     print(f"Its page:       {DOCS / 'live' / 'index.html'}")
     print(f"Open the book:  {DOCS / 'index.html'}")
     if not complete:
-        sys.exit("Some references could not be resolved, see above; the pages are there all the same.")
+        sys.exit("The book is not complete, see above.")
 
 
 if __name__ == "__main__":

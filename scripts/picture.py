@@ -8,7 +8,6 @@ import torch
 
 from vqdiff_edu import load_pretrained
 from vqdiff_edu.crossmodal.audio import speech
-from vqdiff_edu.crossmodal.video import speak
 from vqdiff_edu.data import digits, running_noise, to_float
 from vqdiff_edu.diffusion.samplers import sample_ddim
 from vqdiff_edu.viz import use_style
@@ -29,7 +28,7 @@ def out_of_noise(shown=(0, 6, 10, 12, 14, 16, 18, 20)):
     ddpm, path = load_pretrained("mnist-ddpm"), [running_noise()]
     sample_ddim(
         ddpm.diffusion,
-        ddpm,
+        ddpm.model,
         path[0].shape,
         num_inference_steps=20,
         cond={"label": torch.tensor([4])},
@@ -43,7 +42,7 @@ def out_of_noise(shown=(0, 6, 10, 12, 14, 16, 18, 20)):
 def from_a_voice(recording: int = 128):
     """Every second frame of the film of a test recording."""
     one = speech("test").subset(torch.tensor([recording]))
-    film = speak(load_pretrained("writing-video"), one.samples, one.lengths, generator=torch.Generator().manual_seed(1))
+    film = load_pretrained("writing-video")(one.samples, one.lengths, generator=torch.Generator().manual_seed(1))
     return film[0, 1::2]
 
 

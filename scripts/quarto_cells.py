@@ -7,16 +7,20 @@ listings of the API between the sentences and leave the solutions out.
 import json
 import re
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # Quarto runs this file through runpy
+
+from bookdata import split_directives  # noqa: E402
 
 BADGE = re.compile(r"^\[!\[([^\]]*)\]\(https://colab[^)]*\)\]\(([^)]*)\)", re.MULTILINE)
-PLAIN = re.compile(r"^#\|\s*([\w-]+)(?:\s+[\w.]+)?\s*$")  # nbdev's directives; Quarto's have a colon
 
 
 def code(cell: dict) -> dict | None:
     """A code cell as Quarto should see it; None if it should not."""
-    lines = "".join(cell["source"]).splitlines()
-    named = {m[1] for line in lines if (m := PLAIN.match(line))}
-    lines = [line for line in lines if not PLAIN.match(line)]
+    found, below = split_directives("".join(cell["source"]))
+    named = {line.key for line in found if not line.has_colon}  # nbdev's directives; Quarto's have a colon
+    lines = [line.line for line in found if line.has_colon] + below.splitlines()
     if {"hide", "default_exp"} & named or not lines:
         return None
     if "export" in named:

@@ -5,17 +5,15 @@ import os
 import re
 from pathlib import Path
 
-import yaml
+from bookdata import ROOT, Book, number_of
 
-ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "_docs"
 
 
 def chapter_numbers() -> dict[str, tuple[str, str]]:
     """page, as a link without folders -> (Quarto's number, ours)"""
-    parts = yaml.safe_load((ROOT / "_quarto.yml").read_text())["book"]["chapters"]
-    files = [Path(f) for part in parts if isinstance(part, dict) for f in part["chapters"]]
-    return {f.with_suffix(".html").name: (str(n), str(int(f.name[:2]))) for n, f in enumerate(files, 1)}
+    files = [Path(entry.file) for entry in Book().contents if entry.part and not entry.appendix]
+    return {file.with_suffix(".html").name: (str(n), str(number_of(file))) for n, file in enumerate(files, 1)}
 
 
 NUMBERS = chapter_numbers()

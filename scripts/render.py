@@ -1,4 +1,4 @@
-"""Render the book to plain linked pages with pandoc, for readers who do not have Quarto.
+"""A preview of the book without Quarto: plain linked pages made with pandoc.  Nothing is published with it, and it grows no further.
 
     python scripts/render.py                       every chapter of _quarto.yml -> _docs/
     python scripts/render.py --page IN.ipynb OUT.html     one notebook, standing alone
@@ -10,7 +10,6 @@ A reference, link, citation or formula that cannot be resolved is named, and the
 
 import argparse
 import html
-import json
 import os
 import re
 import shutil
@@ -20,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pypandoc
-import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+from bookdata import ROOT, Book, Cell, Notebook, number_of, split_directives
+
 HERE = Path(__file__).resolve().parent
 STYLE = "<style>\n" + "".join((HERE / name).read_text() for name in ("page.css", "player.css")) + "</style>"
 KINDS = {"eq": "Equation", "fig": "Figure", "tbl": "Table", "sec": "Section"}
@@ -44,9 +43,9 @@ class Chapter:
 
     @property
     def number(self) -> str:
-        """The chapter's number, which its file name starts with; a file without one is not numbered."""
-        found = re.match(r"(\d+)_", self.source.name)
-        return str(int(found[1])) if found else ""
+        """The chapter's number; a file without one is not numbered."""
+        found = number_of(self.source)
+        return "" if found is None else str(found)
 
     @property
     def page(self) -> Path:
@@ -62,8 +61,7 @@ class Chapter:
 
 def read_book() -> list[Chapter]:
     """The chapters and appendices of _quarto.yml, in order, with their cells."""
-    book = yaml.safe_load((ROOT / "_quarto.yml").read_text())["book"]
-    entries = [*listed(book["chapters"]), *listed(book.get("appendices", []), appendix=True)]
+    entries = [Chapter(ROOT / file, part or "Appendix" * appendix, appendix) for file, part, appendix in Book(ROOT).contents]
     faults.extend(f"_quarto.yml: {entry.source.relative_to(ROOT)} does not exist" for entry in entries if not entry.source.exists())
     chapters = [entry for entry in entries if entry.source.exists()]
     for chapter in chapters:
@@ -72,39 +70,18 @@ def read_book() -> list[Chapter]:
     return chapters
 
 
-def listed(entries: list, part: str = "", appendix: bool = False) -> list[Chapter]:
-    found = []
-    for entry in entries:
-        if isinstance(entry, dict) and "part" in entry:
-            found += listed(entry["chapters"], entry["part"], appendix)
-        else:
-            found.append(Chapter(ROOT / (entry["file"] if isinstance(entry, dict) else entry), part or "Appendix" * appendix, appendix))
-    return found
-
-
-def read_cells(path: Path) -> list[dict]:
-    """A notebook's cells with whole sources; index.qmd counts as one markdown cell."""
+def read_cells(path: Path) -> list[Cell]:
+    """A notebook's cells; index.qmd counts as one markdown cell."""
     if path.suffix != ".ipynb":
-        text = re.sub(r"\A---\n.*?\n---\n", "", path.read_text(), flags=re.DOTALL)
-        return [{"cell_type": "markdown", "source": text}]
-    return [{**cell, "source": "".join(cell["source"])} for cell in json.loads(path.read_text())["cells"]]
+        return [Cell(0, "markdown", re.sub(r"\A---\n.*?\n---\n", "", path.read_text(), flags=re.DOTALL), [])]
+    return Notebook(path, ROOT).cells
 
 
 def title_of(chapter: Chapter) -> str:
     for cell in chapter.cells:
-        if cell["cell_type"] == "markdown" and (found := re.search(r"^# (.+?)\s*(\{[#.-][^}]*\})?\s*$", cell["source"], re.MULTILINE)):
+        if cell.kind == "markdown" and (found := re.search(r"^# (.+?)\s*(\{[#.-][^}]*\})?\s*$", cell.source, re.MULTILINE)):
             return found[1]
     return chapter.source.stem
-
-
-def directives(source: str) -> tuple[dict[str, str], str]:
-    """The `#| key: value` lines at the top of a code cell, and the code below them."""
-    lines, found = source.splitlines(), {}
-    while lines and (line := re.match(r"#\|\s*([\w-]+)[:\s]*(.*)", lines[0])):
-        value = line[2].strip()
-        found[line[1]] = value.strip("\"'").replace("\\\\", "\\") if value.startswith('"') else value.strip("'")
-        lines.pop(0)
-    return found, "\n".join(lines).strip("\n")
 
 
 # ---------------------------------------------------------------- numbering
@@ -140,12 +117,11 @@ def number_book(chapters: list[Chapter]) -> dict[str, Target]:
 def labels_in(chapter: Chapter):
     """(label, 0) for each equation, figure and table, (label or "", level) for each heading, in order."""
     for cell in chapter.cells:
-        if cell["cell_type"] == "code":
-            options, _ = directives(cell["source"])
-            if is_shown(options) and re.match(r"(fig|tbl)-", options.get("label", "")):
-                yield options["label"], 0
-        elif cell["cell_type"] == "markdown":
-            text = CODE.sub("", callouts(cell["source"]))
+        if cell.kind == "code":
+            if cell.shown and re.match(r"(fig|tbl)-", cell.directives.get("label", "")):
+                yield cell.directives["label"], 0
+        elif cell.kind == "markdown":
+            text = CODE.sub("", callouts(cell.source))
             for found in re.finditer(rf"^(#{{1,4}}) (.*)$|\{{#({LABEL})[^}}]*\}}", text, re.MULTILINE):
                 if not found[1]:
                     yield found[3], 0
@@ -230,20 +206,16 @@ def local_link(chapter: Chapter, found, pages: dict[Path, Chapter]) -> str:
 # ---------------------------------------------------------------- code cells
 
 
-def is_shown(options: dict[str, str]) -> bool:
-    return not ({"hide", "default_exp"} & options.keys()) and options.get("include") != "false"
-
-
-def code_cell(chapter: Chapter, cell: dict, targets: dict[str, Target]) -> str:
+def code_cell(chapter: Chapter, cell: Cell, targets: dict[str, Target]) -> str:
     """Source and outputs; plumbing (`#| export`) is folded away."""
-    options, source = directives(cell["source"])
-    if not is_shown(options):
+    options, source = cell.directives, split_directives(cell.source)[1]
+    if not cell.shown:
         return ""
     shown = "" if options.get("echo") == "false" or "hide_input" in options or not source else f"{FENCE}python\n{source}\n{FENCE}\n"
     if shown and ("export" in options or options.get("code-fold") == "true"):
         shown = f"\n{raw('<details><summary>code</summary>')}\n\n{shown}\n\n{raw('</details>')}\n"
     hidden = options.get("output") == "false" or "hide_output" in options
-    outputs = "" if hidden else "\n\n".join(filter(None, (output_of(o, options.get("fig-alt", "")) for o in cell.get("outputs", []))))
+    outputs = "" if hidden else "\n\n".join(filter(None, (output_of(o, options.get("fig-alt", "")) for o in cell.outputs)))
     if outputs and options.get("label") in targets:
         label = options["label"]
         words = options.get("fig-cap") or options.get("tbl-cap", "")
@@ -306,10 +278,10 @@ def pandoc(text: str, name: str, *options: str) -> str:
 def body_of(chapter: Chapter, targets: dict[str, Target], pages: dict[Path, Chapter]) -> tuple[str, str]:
     """The page's table of contents and its text, in HTML."""
     write = {
-        "markdown": lambda cell: markdown(chapter, cell["source"], targets, pages),
+        "markdown": lambda cell: markdown(chapter, cell.source, targets, pages),
         "code": lambda cell: code_cell(chapter, cell, targets),
     }
-    text = "\n\n".join(write[cell["cell_type"]](cell) for cell in chapter.cells if cell["cell_type"] in write)
+    text = "\n\n".join(write[cell.kind](cell) for cell in chapter.cells if cell.kind in write)
     options = ["--toc", "--toc-depth=3", f"--template={HERE / 'fragment.html'}", "--metadata=link-citations:true"]
     options += ["--citeproc", "--bibliography=references.bib"]
     if re.search(r"@[a-z]+\d{4}\w*", CODE.sub("", text)):

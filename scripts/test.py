@@ -1,10 +1,11 @@
-"""What `make test` runs once the environment is there: five stages, their times, and what passed.
+"""What `make test` runs once the environment is there: stages, their times, and what passed.
 
 fidelity    the notebooks are clean and the package is what they export
 style       ruff check, ruff format --check
 notebooks   every chapter from top to bottom in the smoke profile
 faults      pytest tests/faults: our own messages for bad input, so without the run-time shape checks
-tests       pytest, the rest, every annotated shape checked at each call
+tests       pytest, the rest, every annotated shape checked at each call; tests/peers where the peers are installed
+fast        pytest tests/unit and tests/faults without the shape checks, which is what `make test FAST=1` runs after the style
 """
 
 import os
@@ -16,18 +17,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-MINUTES = {"notebooks": 20}  # a stage that takes longer than this hangs; the others: ten
-WORKERS = "2"
+MINUTES = {"notebooks": 20, "tests": 20}  # a stage that takes longer than this hangs; the others: ten
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+WORKERS = str(max(2, min(CORES, 8)))  # of one thread each
+WHOLE, FAST = ("fidelity", "style", "notebooks", "faults", "tests"), ("style", "fast")
 
 
 def stages() -> dict[str, list[list[str]]]:
-    pytest = [sys.executable, "-m", "pytest", "--no-header", "-n", WORKERS]
+    pytest = [sys.executable, "-m", "pytest", "--no-header", "-n", WORKERS, "--dist", "worksteal"]
     return {
         "fidelity": [[sys.executable, "scripts/fidelity.py"]],
         "style": [[f"{BIN}/ruff", "check", "."], [f"{BIN}/ruff", "format", "--check", "--output-format", "concise", "."]],
         "notebooks": [[f"{BIN}/nbdev_test", "--n_workers", WORKERS, "--do_print", "--timing"]],
         "faults": [[*pytest, "tests/faults"]],
-        "tests": [[*pytest, "tests", "--ignore", "tests/faults"]],
+        "tests": [[*pytest, "tests", "--ignore", "tests/faults", "--ignore", "tests/gpu/test_gpu.py"]],
+        "fast": [[*pytest, "tests/unit", "tests/faults"]],
     }
 
 
@@ -38,7 +42,7 @@ def environment(stage: str) -> dict[str, str]:
     env["PATH"] = f"{BIN}{os.pathsep}{env.get('PATH', os.defpath)}"
     if env.get("VQDIFF_DATA"):
         env["VQDIFF_DATA"] = str(Path(env["VQDIFF_DATA"]).expanduser().resolve())  # notebooks run in their own folders
-    if stage == "faults":
+    if stage in ("faults", "fast"):
         env["JAXTYPING_DISABLE"] = "1"
     return env
 
@@ -87,7 +91,9 @@ def what(stage: str, lines: list[str], succeeded: bool) -> str:
 
 def main() -> None:
     report, verdicts, all_passed, began = [], [], True, time.monotonic()
-    chosen = sys.argv[1:] or list(stages())
+    chosen = FAST if sys.argv[1:] == ["--fast"] else tuple(sys.argv[1:]) or WHOLE
+    if unknown := set(chosen) - stages().keys():
+        sys.exit(f"test: no stage is called {', '.join(sorted(unknown))}; there are {', '.join(stages())}")
     for stage in chosen:
         print(f"\n---- {stage}", flush=True)
         started, succeeded, lines = time.monotonic(), True, []

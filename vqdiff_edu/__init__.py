@@ -4,9 +4,9 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str):
-    """`load_pretrained` is found when it is first asked for, so that `import vqdiff_edu` stays quick."""
-    if name == "load_pretrained":
-        from .registry import load_pretrained
+    """`load_pretrained` and `list_models` are found when they are first asked for, so that `import vqdiff_edu` stays quick."""
+    if name in ("load_pretrained", "list_models"):
+        from . import registry
 
-        return load_pretrained
+        return getattr(registry, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

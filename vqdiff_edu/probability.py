@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from . import require
+
 # %% ../nbs/1_groundwork/03_latent_variables.ipynb #4261b5b6
 def entropy(logits: Float[Tensor, " batch classes *space"]) -> Float[Tensor, " batch *space"]:
     """Entropy in nats of categorical distributions whose logits stand on axis 1. Between 0 and log(classes); a logit of -inf is probability 0."""
@@ -29,8 +31,7 @@ def categorical_kl(
 
     At least 0; infinite where 2 excludes a symbol that 1 allows. Raises ValueError unless both have the same shape.
     """
-    if logits1.shape != logits2.shape:
-        raise ValueError(f"logits1 and logits2 must have the same shape, got {tuple(logits1.shape)} and {tuple(logits2.shape)}")
+    require.same_shape(logits1=logits1, logits2=logits2)
     log_p, log_q = logits1.log_softmax(1), logits2.log_softmax(1)
     p = log_p.exp()
     return (p * (log_p - log_q).masked_fill(p == 0, 0.0)).sum(1)
@@ -42,33 +43,30 @@ def normal_kl(
     mean2: Float[Tensor, "..."] | float,
     logvar2: Float[Tensor, "..."] | float,
 ) -> Float[Tensor, "..."]:
-    """KL(N(mean1, exp(logvar1)) || N(mean2, exp(logvar2))) in nats, elementwise and broadcast (@eq-gaussian-kl). Sum it over a vector's entries."""
-    _check_float("mean1", mean1)
-    logvar1, mean2, logvar2 = (torch.as_tensor(v, dtype=mean1.dtype, device=mean1.device) for v in (logvar1, mean2, logvar2))
-    return 0.5 * (logvar2 - logvar1 + (logvar1 - logvar2).exp() + (mean1 - mean2).square() * (-logvar2).exp() - 1)
+    """KL(N(mean1, exp(logvar1)) || N(mean2, exp(logvar2))) in nats, elementwise and broadcast (eq-gaussian-kl). Sum it over a vector's entries."""
+    log_ratio = _like(mean1, logvar1 - logvar2)
+    precision2 = _like(mean1, -logvar2).exp()
+    return 0.5 * (-log_ratio + log_ratio.exp() + (mean1 - mean2).square() * precision2 - 1)
 
 
 def gaussian_log_density(
     x: Float[Tensor, "..."], mean: Float[Tensor, "..."] | float, logvar: Float[Tensor, "..."] | float
 ) -> Float[Tensor, "..."]:
     """log N(x; mean, exp(logvar)) in nats, elementwise and broadcast. Sum it over a vector's entries."""
-    _check_float("x", x)
-    mean, logvar = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (mean, logvar))
-    return -0.5 * ((x - mean).square() * (-logvar).exp() + logvar + math.log(2 * math.pi))
+    precision = _like(x, -logvar).exp()
+    return -0.5 * ((x - mean).square() * precision + logvar + math.log(2 * math.pi))
 
 
-def _check_float(name: str, value: Tensor) -> None:
-    """TypeError unless floating point: in the dtype of an integer, a log-variance of 0.5 would become 0."""
-    if not value.is_floating_point():
-        raise TypeError(f"{name} must be a floating-point tensor, got {value.dtype}")
+def _like(x: Tensor, value: Tensor | float) -> Tensor:
+    """A number or tensor in the precision of `x` (of floats at least), beside it."""
+    return torch.as_tensor(value, dtype=torch.result_type(x, 1.0), device=x.device)
 
 
 def sample_gaussian(
     mean: Float[Tensor, " *shape"], logvar: Float[Tensor, " *shape"], generator: torch.Generator | None = None
 ) -> Float[Tensor, " *shape"]:
     """A draw mean + exp(logvar / 2) * noise; gradients reach mean and logvar (Kingma and Welling, 2014). Raises ValueError if the shapes differ."""
-    if mean.shape != logvar.shape:
-        raise ValueError(f"mean and logvar must have the same shape, got {tuple(mean.shape)} and {tuple(logvar.shape)}")
+    require.same_shape(mean=mean, logvar=logvar)
     noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype, device=mean.device)
     return mean + (0.5 * logvar).exp() * noise
 
@@ -76,13 +74,10 @@ def sample_gaussian(
 def gaussian_product(
     mean1: Float[Tensor, "..."], var1: Float[Tensor, "..."], mean2: Float[Tensor, "..."], var2: Float[Tensor, "..."]
 ) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
-    """Mean and variance of the normalised product of two Gaussian densities in one variable: precisions add (@eq-gaussian-product).
+    """Mean and variance of the normalised product of two Gaussian densities in one variable: precisions add (eq-gaussian-product).
 
-    Variances, not standard deviations or log-variances. Raises ValueError if a variance is not above 0.
+    Variances, not standard deviations or log-variances; both above 0.
     """
-    for name, var in (("var1", var1), ("var2", var2)):
-        if not (var > 0).all():
-            raise ValueError(f"{name} must be above 0 everywhere, got a smallest entry of {var.min().item():g}")
     var = var1 * var2 / (var1 + var2)
     return (mean1 * var2 + mean2 * var1) / (var1 + var2), var
 
@@ -92,15 +87,14 @@ def condition_gaussian(
 ) -> tuple[Float[Tensor, " rest"], Float[Tensor, " rest rest"]]:
     """Mean and covariance of the other coordinates of N(mean, cov), in their order, once those at `index` are seen to be `observed`.
 
-    @eq-gaussian-conditioning, by the Schur complement. Raises ValueError for shapes that do not fit, or an index that is repeated or out of range.
+    eq-gaussian-conditioning, by the Schur complement. Raises ValueError for shapes that do not fit, or an index that is repeated or out of range.
     """
-    index, dim = [int(i) for i in index], len(mean)
-    if mean.ndim != 1 or cov.shape != (dim, dim):
-        raise ValueError(f"mean must be a vector and cov square to match, got shapes {tuple(mean.shape)} and {tuple(cov.shape)}")
-    if observed.shape != (len(index),):
-        raise ValueError(f"observed must hold one value an entry of index: got shape {tuple(observed.shape)} for {len(index)} entries")
-    if len(set(index)) != len(index) or any(not 0 <= i < dim for i in index):
-        raise ValueError(f"index must hold distinct numbers from 0 to {dim - 1}, got {index}")
+    dim = len(require.tensor("mean", mean, Float[Tensor, " dim"]))
+    require.tensor("cov", cov, Float[Tensor, f"{dim} {dim}"])
+    index = [require.whole("index", i, 0, dim - 1) for i in index]
+    require.same_shape(index=torch.tensor(index), observed=observed)
+    if len(set(index)) != len(index):
+        raise ValueError(f"index must hold distinct numbers, got {index}")
     rest = [i for i in range(dim) if i not in index]
     gain = torch.linalg.solve(cov[index][:, index], cov[index][:, rest]).T
     return mean[rest] + gain @ (observed - mean[index]), cov[rest][:, rest] - gain @ cov[index][:, rest]

@@ -7,12 +7,15 @@ __all__ = ['INK', 'PALETTE', 'use_style', 'show_images']
 
 # %% ../nbs/7_tools/72_viz.ipynb #888eac49
 import math
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 from jaxtyping import Float
-from matplotlib.figure import Figure
 from torch import Tensor
+
+from . import require
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # %% ../nbs/7_tools/72_viz.ipynb #ffb0d921
 INK = "#7f7f7f"  # text and axes: legible on white and on near-black
@@ -21,6 +24,7 @@ PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 
 def use_style() -> None:
     """Set matplotlib's defaults to the book's style: transparent ground, grey ink, colour-blind-safe lines."""
+    mpl = require.package("matplotlib", "figures")
     mpl.rcParams.update(
         {
             "figure.figsize": (6.4, 3.4),
@@ -47,16 +51,15 @@ def show_images(
     columns: int | None = None,
     titles: list[str] | None = None,
     scale: float = 1.0,
-) -> Figure:
+) -> "Figure":
     """Draw images in [-1, 1] as a grid, clamped, one title each if given; `scale` is the side of a picture in units of 0.9 inch.
 
     One channel is drawn in grey, three as colour. Raises ValueError for no image, another channel count or a number of titles that does not fit.
     """
-    n, channels = images.shape[:2]
-    if not n:
-        raise ValueError(f"images must hold at least one image, got shape {tuple(images.shape)}")
-    if channels not in (1, 3):
-        raise ValueError(f"images must have 1 or 3 channels, got shape {tuple(images.shape)}")
+    plt = require.package("matplotlib.pyplot", "figures")
+    require.tensor("images", images, Float[Tensor, "batch channel height width"])
+    channels = require.choice("images: their number of channels", images.shape[1], (1, 3))
+    n = len(images)
     if titles is not None and len(titles) != n:
         raise ValueError(f"titles must hold one entry an image: got {len(titles)} titles for {n} images")
     columns = columns or min(n, 10)

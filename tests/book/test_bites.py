@@ -2,18 +2,23 @@
 
 import hashlib
 import json
+import shutil
 
 import pytest
 
+import bookdata
+import graph
+from bookdata import Book
+from freshness import Package, chapter_hash
 from vqdiff_edu.grading import Exercise
 
 from . import test_exercises as exercises
 from . import test_modules as modules
+from . import test_needs as needs
 from . import test_notebooks as notebooks
 from . import test_references as references
 from . import test_results as results
 from . import test_site as site
-from .book import Book
 
 TITLE = "# A title {#sec-a}\n\n> A promise.\n\n[Colab](https://colab.research.google.com/github/u/r/blob/b/nbs/1_groundwork/02_data.ipynb)"
 END = ("md", "What next?")
@@ -93,15 +98,19 @@ def test_exports_without_a_module(make):
     "importer, imported, fine",
     [
         ("2_quantization/11_b:b", "1_groundwork/02_a:a", True),
+        ("3_diffusion/25_b:b", "2_quantization/11_a:a", True),
+        ("2_quantization/11_a:a", "3_diffusion/25_b:b", False),
         ("1_groundwork/02_a:a", "2_quantization/11_b:b", False),
+        ("1_groundwork/02_a:a", "1_groundwork/06_b:b", True),
         ("1_groundwork/03_a:a", "7_tools/72_viz:viz", True),
-        ("7_tools/72_viz:viz", "1_groundwork/03_a:a", False),
-        ("7_tools/72_viz:viz", "1_groundwork/02_data:data", True),
-        ("1_groundwork/03_a:a", "7_tools/74_registry:registry", False),
-        ("7_tools/74_registry:registry", "3_diffusion/25_b:b", True),
+        ("7_tools/72_viz:viz", "1_groundwork/03_a:a", True),
+        ("7_tools/72_viz:viz", "3_diffusion/25_b:b", False),
+        ("3_diffusion/25_b:b", "7_tools/74_registry:registry", True),
+        ("7_tools/74_registry:registry", "3_diffusion/25_b:b", False),
         ("7_tools/75_cli:cli", "7_tools/74_registry:registry", True),
         ("7_tools/74_registry:registry", "7_tools/75_cli:cli", False),
         ("9_appendix/solutions/ch12:exercises.ch12", "7_tools/75_cli:cli", True),
+        ("9_appendix/solutions/ch12:exercises.ch12", "3_diffusion/25_b:b", True),
         ("3_diffusion/25_b:b", "9_appendix/solutions/ch12:exercises.ch12", False),
     ],
 )
@@ -114,6 +123,15 @@ def test_reading_order(make, importer, imported, fine, form):
     book = make({page: export(module, form.format(name)), other: export(name, "x = 1")})
     nb = next(nb for nb in book.notebooks if nb.module == module)
     assert bool(modules.import_problems(book, nb)) is not fine
+
+
+def test_the_command_line_imports_inside_its_commands(make):
+    def problems(text):
+        book = make({"7_tools/75_cli": export("cli", text), "3_diffusion/25_b": export("b", "x = 1")})
+        return modules.import_problems(book, next(nb for nb in book.notebooks if nb.module == "cli"))
+
+    assert not problems("def sample():\n    from vqdiff_edu.b import x")
+    assert "at the top" in problems("from vqdiff_edu.b import x")[0]
 
 
 def test_a_module_imported_from_the_package_is_seen(make):
@@ -135,11 +153,82 @@ def test_self_import_and_circles(make):
 def test_an_experiment_may_look_ahead(make):
     book = make(
         {
-            "1_groundwork/02_a": [*export("a", "x = 1"), ("code", "from vqdiff_edu.registry import y")],
-            "7_tools/73_recipes": export("recipes", "y = 1"),
+            "1_groundwork/02_a": [*export("a", "x = 1"), ("code", "from vqdiff_edu.later import y")],
+            "3_diffusion/25_b": export("later", "y = 1"),
         }
     )
     assert not modules.import_problems(book, book.notebooks[0])
+
+
+# ------------------------------------------------------------------ needs
+
+
+def chapter(needs, *cells):
+    return [("md", f"{TITLE}\n\n{needs}\n\nAfterwards you can do it."), *cells, END]
+
+
+def test_needs(make):
+    pages = {
+        "1_groundwork/02_data": chapter("*Needs: nothing but curiosity.*"),
+        "1_groundwork/03_b": chapter("*Needs: [data](02_data.ipynb#sec-a), and [the rest](../2_quantization/11_c.ipynb).*"),
+        "2_quantization/11_c": chapter(
+            "*Needs: [gone](12_gone.ipynb), [itself](11_c.ipynb), [a tool](../7_tools/70_v.ipynb), [data](../1_groundwork/02_data.ipynb).*"
+        ),
+        "3_diffusion/20_d": chapter("You need [data](../1_groundwork/02_data.ipynb)."),
+        "7_tools/70_v": chapter(""),
+    }
+    book = make(pages)
+    found = {nb.rel.split("/")[2]: "\n".join(needs.needs_problems(book, nb)) for nb in book.notebooks}
+    assert found["02_data.ipynb"] == "" and book.notebooks[0].needs == []
+    assert found["03_b.ipynb"] == "needs nbs/2_quantization/11_c.ipynb, which comes later"
+    assert found["11_c.ipynb"].splitlines() == [
+        "needs nbs/2_quantization/12_gone.ipynb, which does not exist",
+        "needs nbs/2_quantization/11_c.ipynb, which comes later",
+        "needs nbs/7_tools/70_v.ipynb, which is no chapter",
+    ]
+    assert "no line `*Needs: " in found["20_d.ipynb"] and found["70_v.ipynb"] == ""
+
+
+def test_what_is_imported_is_needed(make):
+    pages = {
+        "2_quantization/11_b": chapter("*Needs: nothing.*", *export("b", "x = 1")),
+        "3_diffusion/20_c": chapter("*Needs: [b](../2_quantization/11_b.ipynb).*", *export("c", "y = 1")),
+        "3_diffusion/21_d": chapter("*Needs: [c](20_c.ipynb).*", *export("d", "from vqdiff_edu.b import x")),
+        "3_diffusion/23_e": chapter("*Needs: nothing.*", *export("e", "from vqdiff_edu.c import y")),
+    }
+    book = make(pages)
+    assert [needs.needs_problems(book, nb) for nb in book.notebooks] == [
+        [],
+        [],
+        [],
+        ["imports c, so it needs nbs/3_diffusion/20_c.ipynb; say so in its line"],
+    ]
+
+
+def test_the_graph_follows_the_needs(make):
+    pages = {
+        "1_groundwork/02_data": chapter("*Needs: nothing.*"),
+        "2_quantization/11_b": chapter("*Needs: [data](../1_groundwork/02_data.ipynb).*"),
+        "3_diffusion/20_c": chapter("*Needs: [data](../1_groundwork/02_data.ipynb), [b](../2_quantization/11_b.ipynb).*"),
+    }
+    listed = [{"part": f"P{i}", "chapters": [f"nbs/{name}.ipynb"]} for i, name in enumerate(pages)]
+    config = json.dumps({"book": {"chapters": ["index.qmd", *listed]}})
+    empty = f"# Preface\n\n{graph.BEGIN}\n{graph.END}\n\nWords.\n"
+    book = make(pages, extra=[("index.qmd", empty), ("_quarto.yml", config)])
+    assert graph.needs_of(book)["nbs/3_diffusion/20_c.ipynb"] == {"nbs/2_quantization/11_b.ipynb"}  # which brings the data along
+    drawn = graph.with_graph(empty, book)
+    assert drawn.count('<path d="M') == 3 + 2 and 'href="nbs/2_quantization/11_b.html"' in drawn and drawn.endswith("Words.\n")
+    assert [(box.column, box.row) for box in graph.place(book).values()] == [(0, 0), (1, 1), (2, 2)]
+    assert needs.graph_problems(book) and not needs.graph_problems(make(pages, extra=[("index.qmd", drawn), ("_quarto.yml", config)]))
+    more = pages | {"3_diffusion/21_d": chapter("*Needs: [c](20_c.ipynb).*")}
+    assert needs.graph_problems(make(more, extra=[("index.qmd", drawn), ("_quarto.yml", config)]))
+    assert needs.graph_problems(make(pages, extra=[("index.qmd", "# Preface"), ("_quarto.yml", config)]))
+
+
+def test_ways_to_read(make):
+    rows = "| b | [c](nbs/3_diffusion/20_c.ipynb), [b](nbs/2_quantization/11_b.ipynb) |\n| a | [b](nbs/2_quantization/11_b.ipynb) |"
+    book = make({"2_quantization/11_b": [END], "3_diffusion/20_c": [END]}, extra=[("index.qmd", f"## Ways to read\n\n{rows}\n")])
+    assert needs.way_problems(book) == ["the way 20, 11 is not in reading order"]
 
 
 # ------------------------------------------------------------------ references
@@ -166,6 +255,17 @@ def test_labels_and_references(make):
     book, nb = one(make, EQUATION, EQUATION, ("code", "#| label: fig-one\n1"), ("md", "See @fig-one, @fig-two and @sec-a."))
     assert "eq-ab is defined 2 times" in references.label_problems(book)[0]
     assert references.reference_problems(book, nb.rel) == ["@fig-two is defined nowhere"]
+
+
+def test_labels_of_hidden_cells_do_not_count(make):
+    book, nb = one(make, ("code", "#| hide\n#| label: fig-one\n1"), ("md", "See @fig-one."))
+    assert references.reference_problems(book, nb.rel) == ["@fig-one is defined nowhere"]
+
+
+def test_formulas(make):
+    book, _ = one(make, ("md", "Half is $\\frac{1}{2}$, and this is nothing: $\\frac{1$. In code `$\\frac{$` it may stand."))
+    assert references.formula_problems(book) == ["nbs/1_groundwork/02_data.ipynb: \\frac{1"]
+    assert not references.formula_problems(one(make, ("md", "$$ \\bar\\alpha_t $$ {#eq-a}"))[0])
 
 
 BIB = "@article{ho2020denoising,\n title = {a},\n doi = {10.1/2}\n}\n@misc{Bad,\n title = {b}\n}\n"
@@ -204,6 +304,12 @@ def test_long_cells_and_a_code_cell_at_the_end(make):
     book = make({"1_groundwork/02_data": [("md", TITLE), ("code", "#| echo: true\n" + "x = 1\n\n" * 40), ("code", "x = 1\n" * 41)]})
     problems = notebooks.shape_problems(book.notebooks[0])
     assert len(problems) == 2 and problems[0].startswith("cell 2 has 41 lines") and "last cell must be markdown" in problems[1]
+
+
+@pytest.mark.parametrize("lines, more, fine", [(90, "", True), (91, "", False), (41, "\ny = 1", False)])
+def test_a_class_may_be_longer_than_other_cells(make, lines, more, fine):
+    _, nb = one(make, ("code", "class A:\n" + "    x = 1\n" * (lines - 1) + more))
+    assert (not notebooks.shape_problems(nb)) is fine
 
 
 def test_large_notebooks(make):
@@ -374,16 +480,164 @@ def test_gradings():
 
 def test_stored_runs(make):
     printed = {"output_type": "stream", "name": "stdout", "text": ["1"]}
-    _, nb = one(make, code("print(1)", printed))
-    good = {"cells_sha256": results.own_hash(nb), "profile": "laptop", "data": {"digits, test, auto": "mnist"}}
-    assert not results.run_problems(nb, good)
-    assert "knows no run" in results.run_problems(nb, None)[0]
-    assert "code changed" in results.run_problems(nb, good | {"cells_sha256": "0"})[0]
-    assert "'smoke'" in results.run_problems(nb, good | {"profile": "smoke"})[0]
-    assert "stand-in" in results.run_problems(nb, good | {"data": {"digits, test, auto": "stand-in"}})[0]
-    assert not results.run_problems(nb, good | {"data": {"digits, test, stand-in": "stand-in"}})
+    book, nb = one(make, code("print(1)", printed))
+    package = Package(book.root)
+    good = {"code_sha256": chapter_hash(nb, package), "profile": "laptop", "data": {"digits, test, auto": "mnist"}}
+
+    def problems(entry, nb=nb):
+        return "\n".join(results.run_problems(nb, entry, package))
+
+    assert problems(good) == ""
+    assert "knows no run" in problems(None)
+    assert "changed after the outputs were stored; run `make execute CHAPTER=02_data`" in problems(good | {"code_sha256": "0"})
+    assert "changed after" in problems({"cells_sha256": "0", "profile": "laptop"})
+    assert "'smoke'" in problems(good | {"profile": "smoke"})
+    assert "stand-in" in problems(good | {"data": {"digits, test, auto": "stand-in"}})
+    assert problems(good | {"data": {"digits, test, stand-in": "stand-in"}}) == ""
     _, silent = one(make, code("print(1)"))
-    assert "no stored outputs" in results.run_problems(silent, good)[0]
+    assert "no stored outputs" in problems(good, silent)
+
+
+# ------------------------------------------------------------------ freshness
+
+CHAPTER = """#| label: fig-a
+#| fig-cap: "What we see"
+from vqdiff_edu import require
+from vqdiff_edu.diffusion.samplers import sample
+
+steps = 20
+print(sample(steps))"""
+SAMPLERS = '''"""How to sample."""
+__all__ = ["sample"]
+from vqdiff_edu import require
+from .schedule import rate
+
+
+def sample(steps: int, eta: float = 0.0) -> float:
+    """One sample."""
+    steps = require.whole("steps", steps, 1)
+    if eta < 0:
+        raise ValueError(f"eta must not be negative, got {eta}")
+    return 2 * rate(steps)  # twice
+'''
+SCHEDULE = """from ..probability import half as share
+
+
+class Rate:
+    value: float = 0.5
+
+
+def rate(steps):
+    return share(steps) * Rate.value
+"""
+PROBABILITY = """def half(x):
+    return x / 2
+"""
+REACHED = {"diffusion/samplers": SAMPLERS, "diffusion/schedule": SCHEDULE, "probability": PROBABILITY, "viz": "GREY = 0.5\n"}
+
+
+@pytest.fixture
+def hash_of(make):
+    """hash_of(("diffusion/samplers", old, new), …): a chapter's hash after replacing text in the chapter or in a module."""
+
+    def build(*changes, files=REACHED, chapter=CHAPTER, cards=()):
+        texts = {"chapter": chapter, **files}
+        for where, old, new in changes:
+            assert old in texts[where]
+            texts[where] = texts[where].replace(old, new)
+        book, nb = one(make, ("code", texts.pop("chapter")))
+        shutil.rmtree(book.root / "vqdiff_edu", ignore_errors=True)
+        for name, text in {"require": "", **texts}.items():
+            path = book.root / "vqdiff_edu" / f"{name}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        (book.root / "vqdiff_edu" / "weights").mkdir()
+        for card in cards:
+            (book.root / "vqdiff_edu" / "weights" / f"{card['name']}.json").write_text(json.dumps(card))
+        return chapter_hash(nb, Package(book.root))
+
+    return build
+
+
+@pytest.mark.parametrize(
+    "where, old, new",
+    [
+        ("diffusion/samplers", "How to sample.", "Another word."),
+        ("diffusion/samplers", "One sample.", "One sample of many."),
+        ("diffusion/samplers", "# twice", "# two of them"),
+        ("diffusion/samplers", "got {eta}", "and it was {eta}"),
+        ("diffusion/samplers", 'f"eta must not be negative, got {eta}"', '"no"'),
+        ("diffusion/samplers", 'steps = require.whole("steps", steps, 1)', 'steps = require.whole("steps", steps, 2, 7)'),
+        ("diffusion/samplers", '    steps = require.whole("steps", steps, 1)\n', ""),
+        ("diffusion/samplers", "    if eta < 0:", '    if eta:\n        require.number("eta", eta)\n    if eta < 0:'),
+        ("diffusion/samplers", "steps: int, eta: float = 0.0", "steps, eta=0.0"),
+        ("diffusion/samplers", '["sample"]', '["sample", "walk"]'),
+        ("diffusion/schedule", "value: float", "value: int"),
+        ("viz", "0.5", "0.6"),
+        ("chapter", "What we see", "What there is to see"),
+        ("chapter", "from vqdiff_edu import require\n", ""),
+    ],
+)
+def test_what_is_said_and_not_done_leaves_a_run_fresh(hash_of, where, old, new):
+    assert hash_of((where, old, new)) == hash_of()
+
+
+@pytest.mark.parametrize(
+    "where, old, new",
+    [
+        ("diffusion/samplers", "2 * rate", "3 * rate"),
+        ("diffusion/samplers", "eta: float = 0.0", "eta: float = 0.1"),
+        ("diffusion/samplers", "eta < 0", "eta <= 0"),
+        ("diffusion/samplers", "ValueError", "TypeError"),
+        ("diffusion/samplers", 'steps = require.whole("steps", steps, 1)', 'steps = require.whole("steps", steps + 1, 1)'),
+        ("diffusion/schedule", "value: float = 0.5", "value: float = 0.25"),
+        ("diffusion/schedule", "half as share", "third as share"),
+        ("probability", "x / 2", "x / 3"),
+        ("chapter", "steps = 20", "steps = 21"),
+        ("chapter", "print(", "#| fig-cap: late\nprint(0, "),
+        ("chapter", "#| label: fig-a", "#| eval: false"),
+    ],
+)
+def test_what_is_done_makes_a_run_stale(hash_of, where, old, new):
+    assert hash_of((where, old, new)) != hash_of()
+
+
+def test_a_module_that_moves_leaves_a_run_fresh(hash_of):
+    moved = {**REACHED, "walks": SAMPLERS.replace("from .schedule", "from .codes.pace"), "codes/pace": SCHEDULE}
+    del moved["diffusion/samplers"], moved["diffusion/schedule"]
+    assert hash_of(files=moved, chapter=CHAPTER.replace("diffusion.samplers", "walks")) == hash_of()
+
+
+LOADER = "from vqdiff_edu import load_pretrained\n\nmodel = load_pretrained('vae')"
+MODELS = {"registry": "def load_pretrained(name): ...\n", "quantization/vqvae": "K = 512\n", "codes/latent": "C = 12\n"}
+CARDS = [
+    {"name": "vae", "module": "vqdiff_edu.quantization.vqvae", "sha256": "a"},
+    {"name": "latent", "module": "vqdiff_edu.codes.latent", "sha256": "b", "parents": {"vae": "a"}},
+]
+
+
+def test_loading_a_model_reaches_the_registry_its_module_and_its_weights(hash_of):
+    before = hash_of(files=MODELS, chapter=LOADER, cards=CARDS)
+
+    def after(*changes, chapter=LOADER, cards=CARDS):
+        return hash_of(*changes, files=MODELS, chapter=chapter, cards=cards)
+
+    assert after() == before
+    assert after(("quantization/vqvae", "512", "256")) != before
+    assert after(("registry", "...", "pass; print(name)")) != before
+    assert after(cards=[CARDS[0] | {"sha256": "c"}, CARDS[1]]) != before
+    assert after(cards=[CARDS[0] | {"metrics": {"mse": 1}}, CARDS[1]]) == before
+    assert after(("codes/latent", "12", "13")) == before
+
+
+def test_a_model_brings_its_parents_and_a_loop_over_names_loads_them(hash_of):
+    looped = "from vqdiff_edu import load_pretrained\n\nfor name in ('latent',):\n    load_pretrained(name)"
+
+    def after(*changes):
+        return hash_of(*changes, files=MODELS, chapter=looped, cards=CARDS)
+
+    assert after(("codes/latent", "12", "13")) != after()
+    assert after(("quantization/vqvae", "512", "256")) != after()
 
 
 def test_what_needs_a_run(make):
@@ -425,18 +679,37 @@ def test_stale_models():
     assert "lacks versions, metrics" in problems(versions={}, metrics=None)
 
 
-def contents(*chapters, appendices=()):
-    return {"book": {"chapters": ["index.qmd", {"part": "P", "chapters": list(chapters)}], "appendices": list(appendices)}}
+def test_descriptions_that_differ(make):
+    files = {
+        name: (bookdata.ROOT / name).read_text() for name in ("settings.ini", "pyproject.toml", "_quarto.yml", "CITATION.cff", "README.md")
+    }
+
+    def problems(**changes):
+        (root := make({}).root).joinpath("settings.ini").write_text(files["settings.ini"])
+        for name, text in files.items():
+            (root / name).write_text(text.replace(*changes.get(name.partition(".")[0].lower(), ("", ""))))
+        return "\n".join(site.metadata_problems(root))
+
+    assert problems() == ""
+    assert "pyproject.toml's description" in problems(pyproject=("A book that runs", "A book"))
+    assert "CITATION.cff's version" in problems(citation=("version: 0.1.0", "version: 0.2.0"))
+    assert "README.md" in problems(readme=("A book that runs", "A text"))
+    assert "_quarto.yml's subtitle" in problems(_quarto=("A book that runs", "A text"))
 
 
 def test_table_of_contents(make):
     pages = {"1_groundwork/02_a": [END], "1_groundwork/03_b": [END], "7_tools/70_c": [END]}
-    book = make(pages, extra=[("index.qmd", "Hello")])
     a, b, c = "nbs/1_groundwork/02_a.ipynb", "nbs/1_groundwork/03_b.ipynb", "nbs/7_tools/70_c.ipynb"
-    assert not site.contents_problems(book, contents(a, b, appendices=[c]))
-    assert f"{b} is not listed" in site.contents_problems(book, contents(a, appendices=[c]))[0]
-    assert "does not exist" in site.contents_problems(book, contents(a, b, "nbs/x.ipynb", appendices=[c]))[0]
-    assert "twice" in site.contents_problems(book, contents(a, b, b, appendices=[c]))[0]
-    assert "order" in site.contents_problems(book, contents(b, a, appendices=[c]))[0]
-    assert "belongs to the appendices" in site.contents_problems(book, contents(a, b, c))[0]
-    assert "index.qmd" in site.contents_problems(book, {"book": {"chapters": [a, b], "appendices": [c]}})[0]
+
+    def problems(*chapters, appendices=(c,), first=("index.qmd",)):
+        contents = {"book": {"chapters": [*first, {"part": "P", "chapters": list(chapters)}], "appendices": list(appendices)}}
+        return "\n".join(site.contents_problems(make(pages, extra=[("index.qmd", "Hello"), ("_quarto.yml", json.dumps(contents))])))
+
+    assert problems(a, b) == ""
+    assert problems(a, {"part": "Q", "chapters": [{"file": b}]}) == ""
+    assert f"{b} is not listed" in problems(a)
+    assert "nbs/x.ipynb, which does not exist" in problems(a, b, "nbs/x.ipynb")
+    assert "twice" in problems(a, b, b)
+    assert "order" in problems(b, a)
+    assert "belongs to the appendices" in problems(a, b, c, appendices=())
+    assert "begins with index.qmd" in problems(a, b, first=())

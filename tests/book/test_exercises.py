@@ -6,9 +6,8 @@ import re
 
 import pytest
 
+from bookdata import CHECK, PACKAGE, Book, Notebook
 from vqdiff_edu.grading import KINDS, Exercise, _outcomes, grade
-
-from .book import CHECK, PACKAGE, Book, Notebook
 
 BOOK = Book()
 PARTS = sorted(module for module in BOOK.modules if module.startswith("exercises."))

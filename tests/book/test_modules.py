@@ -1,14 +1,17 @@
-"""One notebook a module, one module a notebook, and imports that follow the reading order."""
+"""One notebook a module, one module a notebook, and imports that follow the reading order.
 
+Tools and the common ground of part 1 may be imported by all.  Otherwise a module imports only from earlier chapters.  The registry imports by name the
+module that a model's card names, and the command line imports inside its commands.
+"""
+
+import ast
 import graphlib
 
 import pytest
 
-from .book import PACKAGE, Book, Notebook
+from bookdata import PACKAGE, Book, Cell, Notebook, imported_modules
 
 BOOK = Book()
-FREE = ("require", "verify", "grading", "viz", "weights", "data")  # may be imported by all
-LAST = ("registry", "cli")  # in this order, after every chapter
 
 
 def homeless_modules(book: Book) -> list[str]:
@@ -41,27 +44,50 @@ def module_problems(nb: Notebook) -> list[str]:
     return problems
 
 
-def place(module: str, number: int | None) -> float:
-    """A module's place in the reading order."""
-    if module.startswith("exercises."):
-        return 1000 + int(module[-2:])
-    if module in LAST:
-        return 900 + LAST.index(module)
-    return float(number if number is not None else 999)
+def kind(book: Book, module: str) -> str:
+    """Where in the book a module comes from: "common" ground (part 1), a "chapter", a "tool", the "cli", or an "exercise"."""
+    folder = book.modules[module][0].path.parent.name
+    if module == "cli" or module.startswith("exercises."):
+        return module.partition(".")[0].rstrip("s")
+    return {"1": "common", "7": "tool"}.get(folder[:1], "chapter")
+
+
+def may_import(book: Book, importer: str, imported: str, inside: bool) -> bool:
+    """May `importer` import `imported` (`inside` a function)?"""
+    who, what = kind(book, importer), kind(book, imported)
+    if who == "exercise" or what in ("common", "tool"):
+        return True
+    if what in ("exercise", "cli"):
+        return False
+    if who == "cli":
+        return inside
+    return who == "chapter" and book.modules[imported][0].number < book.modules[importer][0].number
 
 
 def import_problems(book: Book, nb: Notebook) -> list[str]:
     """Exported imports of this notebook that look ahead."""
     problems = []
+    at_the_top = set().union(*(imported_modules(ast.Module(imports, [])) for imports in map(top_imports, nb.code) if imports))
     for module in sorted(nb.imports & book.modules.keys()):
-        source = book.modules[module][0]
+        source = book.modules[module][0].rel
         if module == nb.module:
             problems.append(f"exports an import of its own module {module}; the names are defined here already")
-        elif nb.module in FREE and module not in FREE:
-            problems.append(f"{nb.module} may be imported by all, so it imports only {', '.join(FREE)}; it imports {module}")
-        elif module not in FREE and place(module, source.number) >= place(nb.module, nb.number):
-            problems.append(f"{nb.module} imports {module}, which is taught later ({source.rel}); move the code or the chapter")
+        elif may_import(book, nb.module, module, module not in at_the_top):
+            continue
+        elif nb.module == "cli":
+            problems.append(f"cli imports {module} at the top; import it inside the command that needs it")
+        elif kind(book, nb.module) == "chapter":
+            problems.append(f"{nb.module} imports {module}, which is taught later ({source}); move the code or the chapter")
+        else:
+            problems.append(
+                f"{nb.module} may be imported by all, so it imports only tools and the common ground; it imports {module} ({source})"
+            )
     return problems
+
+
+def top_imports(cell: Cell) -> list[ast.stmt]:
+    """The imports of an exported cell outside functions and classes."""
+    return [node for node in cell.tree.body if isinstance(node, (ast.Import, ast.ImportFrom))] if cell.exported else []
 
 
 def import_circles(book: Book) -> list[str]:

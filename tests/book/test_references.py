@@ -1,11 +1,13 @@
-"""Numbered results are verified and cited; labels, citations and links lead somewhere."""
+"""Numbered results are verified and cited; labels, citations and links lead somewhere; formulas can be read."""
 
 import re
+import subprocess
 from urllib.parse import unquote
 
+import pypandoc
 import pytest
 
-from .book import CODE_SPAN, EQ_DEF, LINK, VERIFY, Book, Notebook
+from bookdata import CODE_SPAN, EQ_DEF, LINK, VERIFY, Book, Notebook
 
 BOOK = Book()
 FINDABLE = re.compile(r"^\s*(doi|eprint|url|isbn)\s*=\s*[{\"]\s*\S", re.M | re.I)
@@ -72,6 +74,15 @@ def link_problems(book: Book, page: str) -> list[str]:
     return problems
 
 
+def formula_problems(book: Book) -> list[str]:
+    """Formulas that cannot be turned into MathML, with their pages; pandoc, which makes it, names them."""
+    text = "\n\n".join(CODE_SPAN.sub(" ", prose) for prose in book.pages.values())
+    command = [pypandoc.get_pandoc_path(), "--from", "markdown+tex_math_dollars", "--to", "html5", "--mathml"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+    found = re.findall(r"\[WARNING\] Could not convert TeX math (.*?)(?:, rendering as TeX.*)?$", done.stderr, re.M)
+    return [f"{', '.join(page for page, prose in book.pages.items() if formula in prose) or 'somewhere'}: {formula}" for formula in found]
+
+
 def explained(page: str, problems: list[str]) -> str:
     return f"{page}:\n  " + "\n  ".join(problems)
 
@@ -96,6 +107,11 @@ def test_references_resolve(page):
 def test_citations_are_in_the_bibliography(page):
     problems = citation_problems(BOOK, page)
     assert not problems, explained(page, problems)
+
+
+def test_formulas_become_mathml():
+    problems = formula_problems(BOOK)
+    assert not problems, "these cannot be read as TeX:\n  " + "\n  ".join(problems)
 
 
 @pytest.mark.parametrize("key", BOOK.bibliography)

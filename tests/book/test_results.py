@@ -2,16 +2,15 @@
 
 import dataclasses
 import hashlib
-import importlib.util
 import json
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from .book import ROOT, Book, Notebook
+from bookdata import ROOT, Book, Notebook
+from freshness import Package, is_fresh
 
-BOOK = Book()
+BOOK, PACKAGE = Book(), Package()
 MB = 2**20
 WEIGHTS = ROOT / "vqdiff_edu" / "weights"
 BOUNDS = {"parts 1 and 2": ((1, 2), 3), "part 3": ((3,), 9), "part 4": ((4,), 4), "part 5": ((5,), 8)}
@@ -22,34 +21,12 @@ NAMES = sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
 # ---------------------------------------------------------------- chapters
 
 
-def own_hash(nb: Notebook) -> str:
-    """The hash of a notebook's own code cells that scripts/execute.py stores."""
-    return execute_script().cells_hash([cell.source for cell in nb.code])
-
-
 def ledger(root: Path) -> dict:
     path = root / "results" / "executed.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-@cache
-def execute_script():
-    """scripts/execute.py as a module."""
-    spec = importlib.util.spec_from_file_location("execute", ROOT / "scripts" / "execute.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def is_fresh(nb: Notebook, entry: dict) -> bool:
-    """Did the run that stored the outputs run these cells? Without the cells' own hash: these cells, and this package."""
-    if "cells_sha256" in entry:
-        return entry["cells_sha256"] == own_hash(nb)
-    script = execute_script()
-    return entry.get("code_sha256") == script.code_hash(script.nbformat.read(nb.path, as_version=4))
-
-
-def run_problems(nb: Notebook, entry: dict | None) -> list[str]:
+def run_problems(nb: Notebook, entry: dict | None, package: Package) -> list[str]:
     """What is wrong with the stored run of a chapter."""
     again = f"run `make execute CHAPTER={nb.path.stem}`"
     if entry is None:
@@ -59,7 +36,9 @@ def run_problems(nb: Notebook, entry: dict | None) -> list[str]:
         problems.append(f"its outputs come from profile {entry.get('profile')!r}; {again}")
     if any(source == "stand-in" and not asked.endswith("stand-in") for asked, source in entry.get("data", {}).items()):
         problems.append(f"its outputs come from the stand-in data; {again} with real data")
-    return problems + ([] if is_fresh(nb, entry) else [f"its code changed after the outputs were stored; {again}"])
+    if not is_fresh(nb, entry, package):
+        problems.append(f"its code, or a module or model that it reaches, changed after the outputs were stored; {again}")
+    return problems
 
 
 EXECUTED = [nb for nb in BOOK.notebooks if nb.number is not None and nb.runs]
@@ -67,7 +46,7 @@ EXECUTED = [nb for nb in BOOK.notebooks if nb.number is not None and nb.runs]
 
 @pytest.mark.parametrize("nb", EXECUTED, ids=lambda nb: nb.key)
 def test_stored_outputs_belong_to_the_code(nb):
-    problems = run_problems(nb, ledger(ROOT).get(nb.key))
+    problems = run_problems(nb, ledger(ROOT).get(nb.key), PACKAGE)
     assert not problems, f"{nb.rel}:\n  " + "\n  ".join(problems)
 
 
@@ -123,7 +102,7 @@ def card_problems(card: dict, weights: bytes, recipe: dict, fingerprint: str, ca
         problems.append(f"trained in profile {card.get('profile')!r}; train it in laptop")
     problems += [f"{place}: train and measure on real data" for place in stand_in_places({k: card.get(k) for k in ("data", "metrics")})]
     for parent, digest in card.get("parents", {}).items():
-        if cards.get(parent, {}).get("sha256") != digest:
+        if cards.get(parent, {}).get("tensors_sha256") != digest:
             problems.append(f"is a child of another {parent} than the one shipped; train it again")
     lacking = [key for key in ("seed", "wall_seconds", "versions", "metrics") if not card.get(key) and card.get(key) != 0]
     return problems + ([f"the card lacks {', '.join(lacking)}"] if lacking else [])
@@ -140,31 +119,31 @@ def card_of(name: str) -> dict:
 
 
 def test_weights_stay_within_their_bounds():
-    from vqdiff_edu.registry import SHIPPED
+    from vqdiff_edu.registry import find
 
     sizes = {name: sum(path.stat().st_size for path in WEIGHTS.glob(f"{name}.*")) for name in NAMES}
-    problems = size_problems(sizes, {name: entry.part for name, entry in SHIPPED.items()})
+    problems = size_problems(sizes, {name: find(name).part for name in NAMES})
     assert not problems, "\n".join(problems)
 
 
 def test_weights_and_cards_come_in_pairs_and_every_model_is_shipped():
-    from vqdiff_edu.registry import SHIPPED
+    from vqdiff_edu.registry import training_order
 
     files = {path.name for path in WEIGHTS.iterdir()} if WEIGHTS.exists() else set()
-    expected = {f"{name}.{kind}" for name in SHIPPED for kind in ("safetensors", "json")}
-    assert files == expected, f"missing: {sorted(expected - files)} (make train NAME=…); not in recipes.SHIPPED: {sorted(files - expected)}"
+    expected = {f"{name}.{kind}" for name in training_order() for kind in ("safetensors", "json")}
+    assert files == expected, f"missing: {sorted(expected - files)} (make train NAME=…); not registered: {sorted(files - expected)}"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_is_not_stale(name, monkeypatch):
-    from vqdiff_edu.registry import SHIPPED
+    from vqdiff_edu.registry import find
 
     card = card_of(name)
     monkeypatch.setenv("VQDIFF_PROFILE", card.get("profile", "laptop"))
-    assert name in SHIPPED, f"{name} is in vqdiff_edu/weights but not in recipes.SHIPPED; remove it, or give it a recipe"
-    recipe = SHIPPED[name].recipe()
+    entry = find(name)
+    recipe = entry.recipe()
     weights = (WEIGHTS / f"{name}.safetensors").read_bytes()
     problems = card_problems(card, weights, dataclasses.asdict(recipe), recipe.fingerprint(), {other: card_of(other) for other in NAMES})
-    if plain(card.get("model", {})) != plain(SHIPPED[name].sizes()):
-        problems.append(f"built with {card.get('model')}, today's recipe says {SHIPPED[name].sizes()}; train it again")
+    if plain(card.get("model", {})) != plain(entry.arguments()):
+        problems.append(f"built with {card.get('model')}, today's entry says {entry.arguments()}; train it again")
     assert not problems, f"{name}:\n  " + "\n  ".join(problems)

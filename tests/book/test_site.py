@@ -3,32 +3,22 @@
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
-from .book import ROOT, Book
+from bookdata import ROOT, Book
 
 BOOK = Book()
 CONFIG = ROOT / "_quarto.yml"
 
 
-def listed(node) -> list[str]:
-    """Every file that a `chapters:` or `appendices:` list names, parts opened."""
-    if isinstance(node, str):
-        return [node]
-    if isinstance(node, dict):
-        own = [node[key] for key in ("file", "href") if key in node] + [node["part"]] * str(node.get("part", "")).endswith(
-            (".qmd", ".ipynb")
-        )
-        return own + listed(node.get("chapters", []))
-    return [name for item in node for name in listed(item)]
-
-
-def contents_problems(book: Book, config: dict) -> list[str]:
+def contents_problems(book: Book) -> list[str]:
     """Chapters that are not listed, listed ones that do not exist, twice, or out of order."""
-    chapters, appendices = listed(config["book"].get("chapters", [])), listed(config["book"].get("appendices", []))
+    chapters = [entry.file for entry in book.contents if not entry.appendix]
+    appendices = [entry.file for entry in book.contents if entry.appendix]
     names, existing = chapters + appendices, [nb.rel for nb in book.notebooks]
     problems = [f"{name} is not listed in _quarto.yml" for name in existing if name not in names]
     problems += [f"_quarto.yml lists {name}, which does not exist" for name in names if not (book.root / name).exists()]
@@ -41,8 +31,33 @@ def contents_problems(book: Book, config: dict) -> list[str]:
 
 
 def test_the_contents_list_exactly_what_exists():
-    problems = contents_problems(BOOK, yaml.safe_load(CONFIG.read_text(encoding="utf-8")))
+    problems = contents_problems(BOOK)
     assert not problems, "\n".join(problems)
+
+
+def metadata_problems(root: Path) -> list[str]:
+    """Do all files that describe the project say what settings.ini says?"""
+    settings, problems = Book(root).settings, []
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    book, citation = (yaml.safe_load((root / name).read_text(encoding="utf-8")) for name in ("_quarto.yml", "CITATION.cff"))
+    readme = " ".join((root / "README.md").read_text(encoding="utf-8").split())
+    url = f"https://github.com/{settings['user']}/{settings['repo']}"
+    said = {
+        "pyproject.toml's description": (project["project"]["description"], settings["description"]),
+        "_quarto.yml's subtitle": (book["book"]["subtitle"], settings["description"]),
+        "CITATION.cff's abstract": (citation["abstract"], settings["description"]),
+        "CITATION.cff's version": (str(citation["version"]), settings["version"]),
+        "CITATION.cff's repository-code": (citation["repository-code"], url),
+        "pyproject.toml's Repository": (project["project"]["urls"]["Repository"], url),
+        "[tool.nbdev]'s branch": (project["tool"]["nbdev"]["branch"], settings["branch"]),
+        "[tool.nbdev]'s lib_path": (project["tool"]["nbdev"]["lib_path"], settings["lib_path"]),
+    }
+    problems += [f"{name} is {ours!r}; settings.ini says {theirs!r}" for name, (ours, theirs) in said.items() if ours != theirs]
+    return problems + ([] if settings["description"] in readme else ["README.md does not open with the description of settings.ini"])
+
+
+def test_the_project_is_described_in_one_way():
+    assert not metadata_problems(ROOT), "\n".join(metadata_problems(ROOT))
 
 
 def test_quarto_would_accept_the_configuration():

@@ -1,5 +1,8 @@
 """The commands, as a terminal calls them."""
 
+import json
+import re
+
 import pytest
 import soundfile
 import torch
@@ -11,7 +14,8 @@ from vqdiff_edu.cli import app, parse_labels
 from vqdiff_edu.crossmodal.caption import unreadable
 from vqdiff_edu.crossmodal.scenes import draw_scenes, parse
 from vqdiff_edu.data import digits
-from vqdiff_edu.registry import SHIPPED
+from vqdiff_edu.registry import load_pretrained, train
+from vqdiff_edu.weights import FOLDER, available
 
 RUNNER = CliRunner()
 
@@ -23,7 +27,7 @@ def run(*arguments):
 def test_list_names_every_shipped_model():
     out = run("list")
     assert out.exit_code == 0
-    for name in SHIPPED:
+    for name in available():
         assert name in out.output
     assert "not measured" not in out.output
 
@@ -52,7 +56,10 @@ def test_train_in_smoke_goes_the_whole_way(tmp_path, monkeypatch):
     out = run("train", "mnist-vqvae", "--out", str(tmp_path), "--profile", "smoke")
     assert out.exit_code == 0, out.output
     assert '"test_mse_01"' in out.output
-    assert (tmp_path / "mnist-vqvae-smoke" / "checkpoint.pt").exists()
+    folder = tmp_path / "mnist-vqvae-smoke"
+    assert {path.name for path in folder.iterdir()} == {"checkpoint.pt", "mnist-vqvae.safetensors", "mnist-vqvae.json"}
+    assert f"weights and card in {folder}" in out.output
+    assert load_pretrained("mnist-vqvae", folder=folder).card["profile"] == "smoke"
 
 
 def test_caption_says_what_is_on_a_picture(tmp_path):
@@ -109,12 +116,117 @@ def test_speak_writes_a_film_with_its_sound(tmp_path, rate, channels):
     assert (tmp_path / "film.mp4").read_bytes()[4:8] == b"ftyp"
 
 
-@pytest.mark.parametrize(("arguments", "said"), [(("--steps", "0"), "num_inference_steps"), (("--guidance", "nan"), "guidance_scale")])
-def test_speak_refuses_numbers_that_do_not_fit(tmp_path, arguments, said):
+def test_speak_refuses_a_guidance_that_is_no_number(tmp_path):
     tone(tmp_path / "tone.wav")
-    out = run("speak", str(tmp_path / "tone.wav"), *arguments, "--out", str(tmp_path / "film.mp4"))
-    assert out.exit_code == 2 and out.output.startswith("error: ") and said in out.output
+    out = run("speak", str(tmp_path / "tone.wav"), "--guidance", "nan", "--out", str(tmp_path / "film.mp4"))
+    assert out.exit_code == 2 and out.output.startswith("error: ") and "guidance_scale" in out.output
     assert not (tmp_path / "film.mp4").exists()
+
+
+@pytest.mark.parametrize("command", [("sample",), ("speak", "tone.wav")])
+@pytest.mark.parametrize(
+    ("option", "value"), [("--steps", "0"), ("--steps", "-3"), ("--seed", "-1"), ("--seed", str(2**64)), ("--seed", str(2**63))]
+)
+def test_numbers_out_of_range_are_named_with_their_range(command, option, value):
+    out = run(*command, option, value)
+    assert out.exit_code == 2 and f"Invalid value for '{option}'" in out.output and re.search("range|equal to", out.output)
+
+
+def test_the_largest_seed_is_a_seed(tmp_path):
+    out = run("sample", "--labels", "4", "--steps", "1", "--seed", str(2**63 - 1), "--out", str(tmp_path / "four.png"))
+    assert out.exit_code == 0, out.output
+
+
+@pytest.mark.parametrize("way", ["same path", "another path", "symbolic link", "hard link", "from a link"])
+def test_speak_never_replaces_its_recording(tmp_path, monkeypatch, way):
+    tone(tmp_path / "mine.mp4.wav")
+    wav = tmp_path / "mine.mp4"  # a recording whose name would do for a film
+    (tmp_path / "mine.mp4.wav").rename(wav)
+    before, given, out = wav.read_bytes(), wav, wav
+    monkeypatch.chdir(tmp_path)
+    if way == "another path":
+        out = tmp_path / ".." / tmp_path.name / "mine.mp4"
+    elif way == "symbolic link":
+        (out := tmp_path / "link.mp4").symlink_to(wav)
+    elif way == "hard link":
+        (out := tmp_path / "hard.mp4").hardlink_to(wav)
+    elif way == "from a link":
+        (given := tmp_path / "link.mp4").symlink_to(wav)
+    said = run("speak", str(given), "--steps", "1", "--out", str(out))
+    assert said.exit_code == 2 and said.output.startswith("error: --out is the recording itself"), said.output
+    assert wav.read_bytes() == before and given.read_bytes() == before
+
+
+def test_speak_keeps_a_wav_that_is_named_twice(tmp_path):
+    tone(tmp_path / "mine.wav")
+    before = (tmp_path / "mine.wav").read_bytes()
+    out = run("speak", str(tmp_path / "mine.wav"), "--out", str(tmp_path / "mine.wav"))
+    assert out.exit_code == 2 and out.output.startswith("error: --out is the recording itself")
+    assert (tmp_path / "mine.wav").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "out", "said"),
+    [
+        ("sample", "nowhere/digits.png", "nothing can be written in the folder"),
+        ("speak", "nowhere/film.mp4", "nothing can be written in the folder"),
+        ("sample", "digits", "must end in .png, .jpg or .jpeg"),
+        ("sample", "digits.mp4", "must end in .png, .jpg or .jpeg"),
+        ("speak", "film.png", "must end in .mp4"),
+        ("speak", "film", "must end in .mp4"),
+        ("sample", "folder.png", "is a folder"),
+        ("speak", "folder.mp4", "is a folder"),
+    ],
+)
+def test_an_output_is_looked_at_before_any_work_is_done(tmp_path, monkeypatch, command, out, said):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vqdiff_edu.registry.load_pretrained", lambda *a, **k: pytest.fail("a model was loaded"))
+    tone(tmp_path / "tone.wav")
+    for name in ("folder.png", "folder.mp4"):
+        (tmp_path / name).mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    result = run(command, *(["tone.wav"] if command == "speak" else []), "--out", out)
+    assert result.exit_code == 2 and result.output.startswith("error: --out") and said in result.output, result.output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_existing_picture_is_replaced(tmp_path):
+    path = tmp_path / "digits.JPG"
+    path.write_bytes(b"old")
+    assert run("sample", "--labels", "4", "--steps", "1", "--out", str(path)).exit_code == 0
+    assert path.read_bytes()[:3] == b"\xff\xd8\xff"
+
+
+def test_evaluate_says_what_it_does_and_prints_the_figures_alone():
+    out = RUNNER.invoke(app, ["evaluate", "digit-classifier"])
+    assert out.exit_code == 0, out.output
+    assert json.loads(out.stdout)["test_errors"] >= 0
+    assert "measuring digit-classifier" in out.stderr and "minutes" in out.stderr
+
+
+@pytest.mark.parametrize(("name", "lacking"), [("digit-classifier", "mnist"), ("spoken-digits", "fsdd")])
+def test_evaluate_does_not_measure_on_the_stand_in(tmp_path, monkeypatch, name, lacking):
+    """The package's models are trained on real data; what they do on drawn digits and on tones is no figure of theirs."""
+    monkeypatch.setenv("VQDIFF_DATA", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", lambda *a, **k: (_ for _ in ()).throw(OSError("no network")))
+    out = RUNNER.invoke(app, ["evaluate", name])
+    assert out.exit_code == 2 and out.stdout == ""
+    assert f"error: {name} is measured on {lacking}" in out.stderr and "stand-in" in out.stderr and "Warning" not in out.stderr
+
+
+def test_evaluate_measures_a_model_of_ones_own(tmp_path):
+    train("digit-classifier", tmp_path)
+    out = RUNNER.invoke(app, ["evaluate", "digit-classifier", "--folder", str(tmp_path)])
+    assert out.exit_code == 0 and json.loads(out.stdout)["test_accuracy"] < 0.9
+    assert RUNNER.invoke(app, ["evaluate", "mnist-vqvae", "--folder", str(tmp_path)]).exit_code == 2
+
+
+def test_train_ships_only_when_told(tmp_path):
+    before = {path.name: path.read_bytes() for path in FOLDER.iterdir()}
+    out = run("train", "digit-classifier", "--out", str(tmp_path), "--profile", "smoke", "--ship")
+    assert out.exit_code == 2 and out.output.startswith("error: ship: ")
+    assert run("train", "digit-classifier", "--out", str(tmp_path), "--profile", "smoke").exit_code == 0
+    assert before == {path.name: path.read_bytes() for path in FOLDER.iterdir()}
 
 
 @pytest.mark.parametrize("source", ["auto", "stand-in"])
@@ -148,8 +260,7 @@ def test_files_that_do_not_fit_get_a_sentence(tmp_path):
     [
         (("sample", "mnist-dpm"), "name must be one of"),
         (("sample", "--labels", "4x"), "labels must be digits"),
-        (("sample", "--steps", "0"), "num_inference_steps"),
-        (("sample", "mnist-vqvae"), "generator of digits"),
+        (("sample", "mnist-vqvae"), "must draw digits for labels"),
         (("evaluate", "mnist-vae"), "name must be one of"),
         (("train", "mnist-vae"), "name must be one of"),
         (("train", "mnist-vqvae", "--profile", "huge"), "VQDIFF_PROFILE"),

@@ -9,76 +9,64 @@ from vqdiff_edu.diffusion.parameterization import GaussianDiffusion
 from vqdiff_edu.diffusion.schedule import NoiseSchedule
 
 SCHEDULE = NoiseSchedule.cosine(50)
+BENT = SCHEDULE.zero_terminal_snr()
+X = torch.zeros(2, 1, 2, 2)
+
+
+class TrainedOnEps:
+    diffusion = SimpleNamespace(objective="eps")
+
+    def __call__(self, x, t):
+        return x
 
 
 @pytest.mark.parametrize(
-    ("argument", "value"),
-    [("objective", "noise"), ("loss_weight", "snr"), ("variance", "learned"), ("clip_range", (1, -1))],
+    ("schedule", "options", "error", "words"),
+    [
+        ("linear", {}, TypeError, "schedule must be a NoiseSchedule.*got str"),
+        (SCHEDULE, {"objective": "noise"}, ValueError, "objective must be one of 'eps', 'x0', 'v'"),
+        (SCHEDULE, {"loss_weight": "snr"}, ValueError, "loss_weight must be one of"),
+        (SCHEDULE, {"variance": "learned"}, ValueError, "variance must be one of"),
+        (SCHEDULE, {"clip_range": (1, -1)}, ValueError, "clip_range must be"),
+        (SCHEDULE, {"clip_range": ("a", "b")}, TypeError, "clip_range must be"),
+        (SCHEDULE, {"clip_range": (0, 1, 2)}, TypeError, "clip_range must be"),
+        (SCHEDULE, {"clip_range": 1.0}, TypeError, "clip_range must be"),
+        (BENT, {"objective": "eps"}, ValueError, "objective 'eps' needs a last SNR above zero"),
+        (BENT, {"objective": "v", "loss_weight": "min_snr"}, ValueError, "loss_weight 'min_snr' needs a last SNR above zero"),
+        (BENT, {"objective": "x0", "loss_weight": "min_snr"}, ValueError, "loss_weight 'min_snr' needs a last SNR above zero"),
+    ],
 )
-def test_an_unknown_setting(argument, value):
-    with pytest.raises(ValueError, match=argument):
-        GaussianDiffusion(SCHEDULE, **{argument: value})
+def test_a_diffusion_that_cannot_be(schedule, options, error, words):
+    with pytest.raises(error, match=f"^{words}"):
+        GaussianDiffusion(schedule, **options)
 
 
-def test_eps_with_zero_terminal_snr():
-    with pytest.raises(ValueError, match="'eps' needs a last SNR above zero"):
-        GaussianDiffusion(SCHEDULE.zero_terminal_snr(), "eps")
+@pytest.mark.parametrize(
+    ("model", "t", "guidance", "error", "words"),
+    [
+        (TrainedOnEps(), 3, {}, ValueError, "model was trained to predict 'eps'"),
+        (lambda x, t: x, 3, {"guidance_scale": 2.0}, ValueError, "uncond is needed at guidance_scale 2.0"),
+        (lambda x, t: x, 3, {"guidance_scale": float("nan"), "uncond": {}}, ValueError, "guidance_scale must be a finite number"),
+        (lambda x, t: x, 3, {"guidance_scale": float("inf"), "uncond": {}}, ValueError, "guidance_scale must be a finite number"),
+        (lambda x, t: x, -1, {}, ValueError, "t must be a whole number in 0 … 49"),
+        (lambda x, t: x, 50, {}, ValueError, "t must be a whole number in 0 … 49"),
+        (lambda x, t: x, 3.5, {}, TypeError, "t must be a whole number"),
+    ],
+)
+def test_a_question_that_has_no_answer(model, t, guidance, error, words):
+    with pytest.raises(error, match=f"^{words}"):
+        GaussianDiffusion(SCHEDULE, "v").predict(model, X, t, **guidance)
 
 
-def test_a_model_of_another_objective():
-    class Model:
-        diffusion = SimpleNamespace(objective="eps")
-
-        def __call__(self, x, t):
-            return x
-
-    with pytest.raises(ValueError, match="trained to predict 'eps'"):
-        GaussianDiffusion(SCHEDULE, "v").predict(Model(), torch.zeros(1, 1, 2, 2), 3)
+@pytest.mark.parametrize("rows", [lambda x: x[:, :, :1], lambda x: x[:1]])
+def test_an_output_of_another_size_is_an_error_and_is_not_stretched(rows):
+    diffusion, model = GaussianDiffusion(SCHEDULE), lambda x, t: rows(x)
+    with pytest.raises(RuntimeError, match="shape.* is invalid for input of size"):
+        diffusion.predict(model, X, 3)
+    with pytest.raises(RuntimeError, match="shape.* is invalid for input of size"):
+        diffusion.training_losses(model, X, torch.tensor([3, 4]))
 
 
-def test_guidance_without_anything_to_guide_away_from():
-    with pytest.raises(ValueError, match="guidance_scale"):
-        GaussianDiffusion(SCHEDULE).predict(lambda x, t: x, torch.zeros(1, 1, 2, 2), 3, guidance_scale=2.0)
-
-
-def test_a_network_that_returns_another_shape():
-    with pytest.raises(ValueError, match="model must return"):
-        GaussianDiffusion(SCHEDULE).predict(lambda x, t: x[:, :, :1], torch.zeros(1, 1, 2, 2), 3)
-
-
-def test_noise_of_another_shape():
-    with pytest.raises(ValueError, match="noise"):
-        GaussianDiffusion(SCHEDULE).training_losses(lambda x, t: x, torch.zeros(2, 1, 2, 2), torch.tensor([1, 2]), torch.zeros(2, 1, 2, 1))
-
-
-@pytest.mark.parametrize("t", [-1, 50])
-def test_a_step_that_no_network_was_trained_on(t):
-    with pytest.raises(ValueError, match="t must lie in"):
-        GaussianDiffusion(SCHEDULE).predict(lambda x, t: x, torch.zeros(1, 1, 2, 2), t)
-    with pytest.raises(ValueError, match="t must lie in"):
-        GaussianDiffusion(SCHEDULE).training_losses(lambda x, t: x, torch.zeros(1, 1, 2, 2), torch.tensor([t]))
-
-
-def test_training_a_network_whose_output_would_broadcast():
-    with pytest.raises(ValueError, match="model must return"):
-        GaussianDiffusion(SCHEDULE).training_losses(lambda x, t: x[:, :, :1], torch.zeros(1, 1, 2, 2), torch.tensor([3]))
-
-
-def test_a_schedule_and_two_ends():
-    with pytest.raises(TypeError, match="schedule must be a NoiseSchedule.*got str"):
-        GaussianDiffusion("linear")
-    for clip_range in (("a", "b"), (0, 1, 2), 1.0):
-        with pytest.raises(ValueError, match="clip_range must be"):
-            GaussianDiffusion(SCHEDULE, clip_range=clip_range)
-
-
-@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
-def test_guidance_is_finite(scale):
-    with pytest.raises(ValueError, match="guidance_scale must be a finite number"):
-        GaussianDiffusion(SCHEDULE).predict(lambda x, t: x, torch.zeros(2, 1, 2, 2), 3, uncond={}, guidance_scale=scale)
-
-
-def test_guidance_does_not_broadcast():
-    model = lambda x, t, rows=4: x[:rows]  # noqa: E731
-    with pytest.raises(ValueError, match="model must return the shape of x"):
-        GaussianDiffusion(SCHEDULE).predict(model, torch.zeros(4, 1, 2, 2), 3, uncond={"rows": 1}, guidance_scale=2.0)
+def test_bytes_are_no_noise():
+    with pytest.raises(RuntimeError):
+        GaussianDiffusion(SCHEDULE).training_losses(lambda x, t: x, X.byte(), torch.tensor([3, 4]))

@@ -3,19 +3,9 @@
 import pytest
 import torch
 
+from vqdiff_edu.codes.latent import LatentUNet
 from vqdiff_edu.crossmodal.audio import SpeechClassifier, speech
-from vqdiff_edu.crossmodal.video import (
-    FEATURES,
-    VideoTask,
-    VideoUNet,
-    audio_condition,
-    mp4_bytes,
-    score_videos,
-    show_strip,
-    speak,
-    video_noise,
-    write_mp4,
-)
+from vqdiff_edu.crossmodal.video import SpeechWriter, VideoTask, VideoUNet, mp4_bytes, score_videos, show_strip, video_noise, write_mp4
 from vqdiff_edu.diffusion.parameterization import GaussianDiffusion
 from vqdiff_edu.diffusion.schedule import NoiseSchedule
 from vqdiff_edu.diffusion.unet import UNet
@@ -27,123 +17,84 @@ def image_model(**changes):
     return image
 
 
-MODEL = VideoUNet(image_model())
-Z, T, FRAMES, CLIP = torch.zeros(2, 3, 4, 7, 7), torch.tensor([1, 2]), torch.zeros(2, 3, FEATURES), torch.zeros(2, 10)
+WRITER = SpeechWriter(VideoUNet(LatentUNet(4, 8, 1, embedding=8)), SpeechClassifier(), torch.nn.Identity()).eval()
+SOUND, FILM = torch.zeros(1, 100), torch.zeros(2, 1, 4, 4)
+ONE = speech("test", "stand-in").subset(torch.tensor([0]))
+
+
+def spoilt(x, value):
+    x = x.clone()
+    x.view(-1)[3] = value
+    return x
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("call", "error", "words"),
     [
-        ((Z[:, :, :3], T, FRAMES, CLIP), "z must be .*4, height, width"),
-        ((Z[0], T, torch.zeros(3, 4, FEATURES), torch.zeros(3, 10)), "z must be"),
-        ((Z, T[:1], FRAMES, CLIP), "t must hold one step a video"),
-        ((Z, T, FRAMES[:, :2], CLIP), "frames must be"),
-        ((Z, T, FRAMES[..., :2], CLIP), "frames must be"),
-        ((Z, T, FRAMES, CLIP[:, :9]), "clip must be .*one probability a digit"),
-        ((Z, T, FRAMES, CLIP[:1]), "clip must be"),
-    ],
-)
-def test_a_call_that_does_not_fit(call, message):
-    with pytest.raises(ValueError, match=message):
-        MODEL(*call)
-
-
-def test_an_image_model_that_cannot_be_filmed():
-    with pytest.raises(ValueError, match="image must have one level"):
-        VideoUNet(image_model(channels=(8, 16)))
-    with pytest.raises(ValueError, match="image must have one level and patch 1"):
-        VideoUNet(image_model(patch=2))
-    with pytest.raises(TypeError, match="lacks label"):
-        VideoUNet(image_model(num_classes=None))
-    with pytest.raises(TypeError, match="image must be a labelled LatentUNet.*Linear lacks stem"):
-        VideoUNet(torch.nn.Linear(2, 2))
-
-
-@pytest.mark.parametrize(
-    ("samples", "lengths", "error", "message"),
-    [
-        (torch.zeros(2, 100, dtype=torch.int16), torch.tensor([1, 2]), TypeError, "samples must be floating point"),
-        (torch.zeros(100), torch.tensor([100]), ValueError, r"samples must be \[batch, sample\]"),
-        (torch.full((1, 100), torch.nan), torch.tensor([100]), ValueError, "samples must be finite; 100"),
-        (torch.zeros(2, 100), torch.tensor([100]), ValueError, "lengths"),
-        (torch.zeros(1, 100), torch.tensor([50.0]), TypeError, "lengths must be whole numbers"),
-        (torch.zeros(2, 100), torch.tensor([100, 101]), ValueError, "lengths must lie in 1 … 100.*got 100 … 101"),
-        (torch.zeros(1, 100), torch.tensor([0]), ValueError, "lengths must lie in"),
-    ],
-)
-def test_recordings_that_do_not_fit(samples, lengths, error, message):
-    with pytest.raises(error, match=message):
-        audio_condition(None, samples, lengths)
-
-
-def test_speaking_without_companions_or_with_an_unknown_guide():
-    for call in (lambda: speak(MODEL, torch.zeros(1, 100)), lambda: VideoTask(MODEL)):
-        with pytest.raises(ValueError, match="model has no classifier to listen with; attach"):
-            call()
-    model = VideoUNet(image_model()).attach(SpeechClassifier())
-    with pytest.raises(ValueError, match="guide must be 'what' or 'both', got 'when'"):
-        speak(model, torch.zeros(1, 100), guide="when")
-
-
-@pytest.mark.parametrize(
-    ("samples", "how", "error", "message"),
-    [
+        (lambda: VideoUNet(image_model(channels=(8, 16))), ValueError, "image must have one level and patch 1"),
+        (lambda: VideoUNet(image_model(patch=2)), ValueError, "image must have one level and patch 1"),
+        (lambda: VideoUNet(image_model(num_classes=None)), TypeError, "image must be a labelled LatentUNet .* lacks label"),
+        (lambda: VideoUNet(torch.nn.Linear(2, 2)), TypeError, "image must be .*Linear lacks stem"),
+        (lambda: VideoTask(WRITER, frames=17), ValueError, "frames must be a whole number in 1 … 16, got 17"),
+        (lambda: VideoTask(WRITER, share=1.5), ValueError, "share"),
+        (lambda: VideoTask(WRITER, dropout=-0.1), ValueError, "dropout"),
+        (lambda: video_noise((1, 2, 1, 2, 2), 1.5), ValueError, "share must be a finite number in 0 … 1, got 1.5"),
+        (lambda: WRITER(SOUND[0]), ValueError, r"samples must be .* got shape \[100\]"),
+        (lambda: WRITER(SOUND[:0]), ValueError, "samples must be .* not empty"),
+        (lambda: WRITER(SOUND.short()), TypeError, "samples must be .* got dtype torch.int16"),
+        (lambda: WRITER(spoilt(SOUND, torch.nan)), ValueError, "samples must be finite; 1 of its values"),
+        (lambda: WRITER(SOUND, torch.tensor([100, 100])), ValueError, r"lengths must be .* got shape \[2\]"),
+        (lambda: WRITER(SOUND, torch.tensor([50.0])), TypeError, "lengths must be .* got dtype torch.float32"),
+        (lambda: WRITER(SOUND, torch.tensor([101])), ValueError, "lengths: the longest must be a whole number in 1 … 100, got 101"),
+        (lambda: WRITER(SOUND, torch.tensor([0])), ValueError, "lengths: the shortest must be a whole number of at least 1, got 0"),
+        (lambda: WRITER(SOUND, guide="when"), ValueError, "guide must be one of 'what', 'both'; got 'when'"),
+        (lambda: WRITER(SOUND, share=2.0), ValueError, "share"),
+        (lambda: WRITER(SOUND, guidance_scale=float("nan")), ValueError, "guidance_scale must be a finite number, got nan"),
+        (lambda: WRITER(SOUND, guidance_scale=float("inf")), ValueError, "guidance_scale must be a finite number, got inf"),
+        (lambda: WRITER(SOUND, num_inference_steps=0), ValueError, "num_inference_steps must .*got 0"),
+        (lambda: mp4_bytes(FILM[None], SOUND[0]), ValueError, "video"),
+        (lambda: mp4_bytes(FILM, SOUND), ValueError, "samples"),
+        (lambda: mp4_bytes(spoilt(FILM, torch.inf), SOUND[0]), ValueError, "video must be finite; 1 of its values"),
+        (lambda: mp4_bytes(FILM, spoilt(SOUND[0], torch.nan)), ValueError, "samples must be finite; 1 of its values"),
+        (lambda: mp4_bytes(torch.zeros(2, 1, 27, 4), SOUND[0], scale=3), ValueError, "scale must make both sides even, .* got 3"),
+        (lambda: mp4_bytes(FILM, SOUND[0], scale=0), ValueError, "scale must be a whole number of at least 1, got 0"),
+        (lambda: mp4_bytes(FILM, SOUND[0], scale=2.0), TypeError, "scale must be a whole number"),
+        (lambda: show_strip(FILM[:0], SOUND[0]), ValueError, "video"),
         (
-            torch.zeros(100),
-            {},
+            lambda: score_videos(torch.zeros(1, 16, 1, 28, 28), ONE, torch.zeros(16)),
             ValueError,
-            r"samples must be \[batch, sample\] and not empty, got \[100\]; a single recording is samples\[None\]",
+            "recordings: their number must be .* got 1",
         ),
-        (torch.zeros(0, 100), {}, ValueError, r"samples must be \[batch, sample\] and not empty, got \[0, 100\]"),
-        (torch.zeros(1, 100, dtype=torch.int16), {}, TypeError, "samples must be floating point"),
-        (torch.zeros(1, 100), {"guidance_scale": float("nan")}, ValueError, "guidance_scale must be finite, got nan"),
-        (torch.zeros(1, 100), {"guidance_scale": float("inf")}, ValueError, "guidance_scale must be finite, got inf"),
-        (torch.zeros(1, 100), {"num_inference_steps": 0}, ValueError, "num_inference_steps must .*got 0"),
     ],
 )
-def test_speaking_with_what_does_not_fit(samples, how, error, message):
-    with pytest.raises(error, match=message):
-        speak(VideoUNet(image_model()).attach(SpeechClassifier().eval()), samples, **how)
+def test_what_is_refused(call, error, words):
+    with pytest.raises(error, match=f"^{words}"):
+        call()
 
 
-def test_a_share_outside_its_range():
-    with pytest.raises(ValueError, match="share must lie in 0 … 1, got 1.5"):
-        video_noise((1, 2, 1, 2, 2), 1.5)
-
-
-def test_films_that_do_not_fit(monkeypatch):
-    video, sound = torch.zeros(2, 1, 4, 4), torch.zeros(800)
-    with pytest.raises(ValueError, match=r"video must be .*video\[0\]"):
-        mp4_bytes(video[None], sound)
-    with pytest.raises(ValueError, match="samples must be"):
-        mp4_bytes(video, sound[None])
-    with pytest.raises(ValueError, match="video must be"):
-        show_strip(video[:0], sound)
-    for scale in (1, 3, 0, 2.0):
-        with pytest.raises(ValueError, match=f"scale must be a whole number that makes both sides even.*got {scale!r} for 27 × 4 pixels"):
-            mp4_bytes(torch.zeros(2, 1, 27, 4), sound, scale=scale)
-    monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", lambda: "false")  # a program that fails
+def test_a_program_that_fails_says_so(monkeypatch):
+    monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", lambda: "false")
     with pytest.raises(RuntimeError, match="ffmpeg could not write the film"):
-        mp4_bytes(video, sound)
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_films_that_are_not_finite(bad):
-    video, sound = torch.zeros(2, 1, 4, 4), torch.zeros(800)
-    video[0, 0, 0, 0] = sound[3] = bad
-    with pytest.raises(ValueError, match="video must be finite; 1 of its values"):
-        mp4_bytes(video, torch.zeros(800))
-    with pytest.raises(ValueError, match="samples must be finite; 1 of its values"):
-        mp4_bytes(torch.zeros(2, 1, 4, 4), sound)
-
-
-def test_a_single_film_cannot_be_held_against_another():
-    one = speech("test", "stand-in").subset(torch.tensor([0]))
-    with pytest.raises(ValueError, match="recordings must be two or more.*got 1"):
-        score_videos(torch.zeros(1, 16, 1, 28, 28), one, torch.linspace(0, 1, 16))
+        mp4_bytes(FILM, SOUND[0])
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="cannot write"):
-        write_mp4(tmp_path / "file" / "film.mp4", torch.zeros(2, 1, 4, 4), torch.zeros(800))
+        write_mp4(tmp_path / "file" / "film.mp4", FILM, SOUND[0])
+
+
+@pytest.mark.parametrize("name", ["voice.wav", "film.txt", "film"])
+def test_a_film_is_not_written_under_the_name_of_something_else(name, tmp_path):
+    (tmp_path / name).write_bytes(b"a recording")
+    with pytest.raises(ValueError, match="^suffix of path must be one of '.mp4', '.m4v', '.mov'"):
+        write_mp4(tmp_path / name, FILM, SOUND[0])
+    assert (tmp_path / name).read_bytes() == b"a recording"
+
+
+def test_a_film_is_not_written_over_the_recording_that_it_came_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "voice.mp4").write_bytes(b"a recording")
+    with pytest.raises(ValueError, match="^path must not be that of the recording itself"):
+        write_mp4("voice.mp4", FILM, SOUND[0], source=tmp_path / "voice.mp4")
+    assert (tmp_path / "voice.mp4").read_bytes() == b"a recording"

@@ -72,7 +72,7 @@ def test_log_variance_at_the_first_step_differs_by_design(diffusers, lucidrains)
     assert scheduler._get_variance(0).item() == pytest.approx(1e-10, rel=1e-3)  # it returns the deviation, the root of 1e-20
 
 
-@pytest.mark.parametrize("eta", [0.0])
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("objective", ["eps", "v"])
 def test_ddim_agrees_with_diffusers_step_by_step(diffusers, objective, eta):
     prediction = {"eps": "epsilon", "v": "v_prediction"}[objective]
@@ -82,13 +82,21 @@ def test_ddim_agrees_with_diffusers_step_by_step(diffusers, objective, eta):
     assert scheduler.timesteps.tolist() == timesteps(T, 10, "trailing").tolist()
     start, path = images(2, 1, 4, 4), []
     x = start
+    g = torch.Generator().manual_seed(9)
     for t in scheduler.timesteps:
-        x = scheduler.step(toy_model(x, t), t, x, eta=eta).prev_sample
+        x = scheduler.step(toy_model(x, t), t, x, eta=eta, generator=g).prev_sample
         path.append(x)
     mine = []
     diffusion = GaussianDiffusion(NoiseSchedule.linear(T), objective, clip_range=None)
     sample_ddim(
-        diffusion, toy_model, start.shape, num_inference_steps=10, eta=eta, x_init=start, callback=lambda s, x: mine.append(x.clone())
+        diffusion,
+        toy_model,
+        start.shape,
+        num_inference_steps=10,
+        eta=eta,
+        x_init=start,
+        generator=torch.Generator().manual_seed(9),
+        callback=lambda s, x: mine.append(x.clone()),
     )
     torch.testing.assert_close(torch.stack(mine), torch.stack(path), atol=1e-3, rtol=1e-3)
 

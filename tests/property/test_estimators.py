@@ -59,7 +59,7 @@ def test_rotation_scales_with_the_code(given_vectors, factor):
 def test_gumbel_lies_in_the_simplex(seed, temperature, hard, spread):
     generator = torch.Generator().manual_seed(seed)
     logits = spread * torch.randn(3, 5, 2, generator=generator)
-    y = gumbel_softmax(logits, temperature, hard, generator)
+    y = gumbel_softmax(logits, temperature, hard, generator=generator)
     assert (y >= 0).all()
     torch.testing.assert_close(y.sum(1), torch.ones(3, 2))
 
@@ -74,5 +74,5 @@ def test_gumbel_does_not_see_a_common_shift_of_the_logits(seed, shift):
 @given(st.integers(0, 2**31))
 def test_gumbel_hard_picks_the_largest_of_the_soft(seed):
     logits = torch.randn(4, 6, generator=torch.Generator().manual_seed(seed))
-    soft, hard = (gumbel_softmax(logits, 2.0, h, torch.Generator().manual_seed(seed)) for h in (False, True))
+    soft, hard = (gumbel_softmax(logits, 2.0, h, generator=torch.Generator().manual_seed(seed)) for h in (False, True))
     assert torch.equal(hard, F.one_hot(soft.argmax(1), 6).float())

@@ -59,7 +59,7 @@ def test_drawn_scenes_can_be_read_and_repeated(n, seed, combinations):
 @given(st.integers(0, 50), st.integers(1, 4), st.integers(0, 2**20))
 def test_a_resumed_stream_goes_on_where_it_stopped(index, batch_size, seed):
     data = digits("test", "stand-in")
-    batches, resumed = SceneBatches(data, batch_size, seed), SceneBatches(data, batch_size, seed)
+    batches, resumed = SceneBatches(data, batch_size, seed=seed), SceneBatches(data, batch_size, seed=seed)
     batches.load_state_dict({**batches.state_dict(), "index": index})
     next(batches)
     resumed.load_state_dict(batches.state_dict())

@@ -33,7 +33,8 @@ def table(s):
 
 def build(s, causal=True):
     torch.manual_seed(s["seed"])
-    model = Transformer(s["num_tokens"], s["heads"] * s["channels"], s["depth"], s["heads"], s["n"] + 2, s["context"], causal)
+    sizes = {"heads": s["heads"], "max_length": s["n"] + 2, "context_dim": s["context"], "causal": causal}
+    model = Transformer(s["num_tokens"], s["heads"] * s["channels"], s["depth"], **sizes)
     x = torch.randint(s["num_tokens"], (s["batch"], s["n"]))
     context = None if s["context"] is None else torch.randn(s["batch"], 3, s["context"], dtype=torch.float64)
     return model.double().eval(), x, context

@@ -27,7 +27,7 @@ def build(s):
     """A small untrained model and a batch that fits it."""
     torch.manual_seed(s["seed"])
     quantizer = VectorQuantizer(s["codes"], s["dim"])
-    model = VQVAE(s["channels"], s["hidden"], quantizer, s["downsample"], s["blocks"])
+    model = VQVAE(s["channels"], s["hidden"], quantizer, downsample=s["downsample"], blocks=s["blocks"])
     return model, torch.rand(s["batch"], s["channels"], s["downsample"] * s["rows"], s["downsample"] * s["columns"]) * 2 - 1
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from scipy import signal
+from scipy import integrate, signal
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vqdiff_edu import data
 from vqdiff_edu.crossmodal import audio
@@ -67,16 +68,15 @@ def mirror(tmp_path, monkeypatch):
     path = tmp_path / "archive.zip"
     path.write_bytes(archive(recordings() | {"x/README.md": b"hello", "x/recordings/notes.txt": b"not a recording"}))
     monkeypatch.setattr(audio, "MIRRORS", [path.as_uri()])
-    monkeypatch.setattr(audio, "CONTENT", audio.content_digest(recordings()))
+    monkeypatch.setattr(audio, "CONTENT", data.content_digest(recordings()))
     cache = tmp_path / "cache"
     cache.mkdir()
     monkeypatch.setenv("VQDIFF_DATA", str(cache))
-    monkeypatch.setattr(data, "SOURCES_USED", used := {})
-    monkeypatch.setattr(audio, "SOURCES_USED", used)
-    audio._unreachable_speech.cache_clear()
+    monkeypatch.setattr(data, "SOURCES_USED", {})
+    data._why_not.cache_clear()
     audio._parsed.cache_clear()
     yield path
-    audio._unreachable_speech.cache_clear()
+    data._why_not.cache_clear()
     audio._parsed.cache_clear()
 
 
@@ -143,6 +143,13 @@ def test_log_mel_is_scipys_spectrogram_under_numpys_triangles():
     assert np.abs(log_mel(x.double()).numpy() - expected).max() < 1e-4
 
 
+def test_the_mel_scale_is_the_sum_of_its_rate():
+    """2595 / (ln 10 (700 + f)) mel a hertz, added up by quadrature: nothing here knows the logarithm of 1 + f / 700."""
+    for hertz in (50.0, 1000.0, 3999.0):
+        added = integrate.quad(lambda f: 2595 / (np.log(10) * (700 + f)), 0, hertz)[0]
+        assert audio.hz_to_mel(torch.tensor(hertz, dtype=torch.float64)).item() == pytest.approx(added, rel=1e-9)
+
+
 def test_mel_scale():
     assert audio.hz_to_mel(torch.tensor(1000.0)) == pytest.approx(1000, abs=0.1)
     assert audio.hz_to_mel(torch.tensor(0.0)) == 0
@@ -191,10 +198,10 @@ def test_speech_is_downloaded_verified_and_found_again(mirror, tmp_path, monkeyp
     train, test = speech("train"), speech("test")
     assert (len(train), len(test), train.source) == (4, 4, "fsdd")
     assert set(test.takes.tolist()) == {0} and set(train.takes.tolist()) == {7}
-    assert train.sha256 == audio.CONTENT and audio.SOURCES_USED == {"speech, train, auto": "fsdd", "speech, test, auto": "fsdd"}
+    assert train.sha256 == audio.CONTENT and data.SOURCES_USED == {"speech, train, auto": "fsdd", "speech, test, auto": "fsdd"}
     folder = tmp_path / "cache" / "FSDD"
     assert sorted(p.name for p in (folder / "recordings").iterdir()) == sorted(recordings()), "nothing but recordings is unpacked"
-    monkeypatch.setattr(audio, "_fetch_recordings", lambda *a: pytest.fail("the network was asked although the files are there"))
+    monkeypatch.setattr(data, "_from_mirrors", lambda *a: pytest.fail("the network was asked although the files are there"))
     again = speech("train", source="real")
     assert torch.equal(again.samples, train.samples) and again.speakers == train.speakers
     row = train.speakers.index("bob")
@@ -221,14 +228,14 @@ def test_a_damaged_mirror_is_passed_over(mirror, tmp_path, monkeypatch):
 def test_without_network_the_standin_comes_with_one_notice(mirror, monkeypatch):
     monkeypatch.setattr(audio, "MIRRORS", ["file:///no/such/mirror/"])
     asked = []
-    monkeypatch.setattr(audio, "_fetch_recordings", lambda *a, real=audio._fetch_recordings: asked.append(a) or real(*a))
+    monkeypatch.setattr(data, "_from_mirrors", lambda *a, real=data._from_mirrors: asked.append(a) or real(*a))
     with pytest.warns(UserWarning, match="STAND-IN"):
         assert speech("test").source == "stand-in"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert speech("test").source == "stand-in"
     assert len(asked) == 1, "an offline process waits for the network once"
-    assert audio.SOURCES_USED == {"speech, test, auto": "stand-in"}
+    assert data.SOURCES_USED == {"speech, test, auto": "stand-in"}
     with pytest.raises(data.DownloadError, match="no/such/mirror"):
         speech("test", source="real")
 
@@ -237,10 +244,10 @@ def test_the_folder_appears_whole_or_not_at_all(mirror, tmp_path, monkeypatch):
     seen = []
 
     def stop(half, target):
-        seen.append(audio.content_digest({p.name: p.read_bytes() for p in half.iterdir()}))
+        seen.append(data.content_digest({p.name: p.read_bytes() for p in half.iterdir()}))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(audio.os, "replace", stop)
+    monkeypatch.setattr(data.os, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
         audio.download_speech(tmp_path / "cache")
     assert seen == [audio.CONTENT] and not (tmp_path / "cache" / "FSDD" / "recordings").exists()
@@ -251,12 +258,12 @@ def test_the_folder_appears_whole_or_not_at_all(mirror, tmp_path, monkeypatch):
 def test_two_at_once_download_once(mirror, tmp_path, monkeypatch):
     asked = []
 
-    def slow(*arguments, real=audio._fetch_recordings):
+    def slow(*arguments, real=data._from_mirrors):
         asked.append(arguments)
         time.sleep(0.05)
         return real(*arguments)
 
-    monkeypatch.setattr(audio, "_fetch_recordings", slow)
+    monkeypatch.setattr(data, "_from_mirrors", slow)
     threads = [threading.Thread(target=audio.download_speech, args=(tmp_path / "cache",)) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -321,6 +328,46 @@ def test_classifier_is_small_and_takes_anything():
     assert logits.shape == (3, 10) and logits.isfinite().all()
     assert torch.allclose(classify(model, x[1:2]), classify(model, x, torch.tensor([1, 12_000, 1]))[1:2], atol=1e-5)
     assert model.features(audio.spectrogram(x)).shape == (3, 128)
+
+
+class HostReads(TorchDispatchMode):
+    """Counts the operations that hand a number from the device to Python, or wait to know a shape."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func.overloadpacket in (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero, torch.ops.aten.masked_select)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_no_number_is_read_back_on_the_way_to_the_loss(augment):
+    test = speech("test", "stand-in")
+    batch, generator = next(Batches(test.tensors, 8)), torch.Generator().manual_seed(0)
+    batch["samples"] = torch.nn.functional.pad(batch["samples"], (0, 9000))  # longer than a second, so that the loudest is looked for
+    task = SpeechTask(SpeechClassifier(), augment)
+    task.loss(batch, generator)  # constants are made once
+    with HostReads() as reads:
+        task.loss(batch, generator)
+        audio.spectrogram(batch["samples"], batch["length"])
+        log_mel(batch["samples"])
+    assert reads.count == 0
+
+
+def test_the_loudest_second_without_double_precision(monkeypatch):
+    """Some devices have no float64: there the same second is found in float32."""
+    x = torch.zeros(2, 20_000)
+    x[0, 12_000:13_000] = 1.0
+    lengths = torch.tensor([20_000, 5000])
+    start = audio.loudest_second(x, lengths)
+    assert (audio.widest_float("cpu"), audio.widest_float(torch.device("cuda", 0)), audio.widest_float("mps")) == (
+        torch.float64,
+        torch.float64,
+        torch.float32,
+    )
+    monkeypatch.setattr(audio, "widest_float", lambda device: torch.float32)
+    monkeypatch.setattr(torch.Tensor, "double", lambda self: pytest.fail("float64 on a device that has none"))
+    assert torch.equal(audio.loudest_second(x, lengths), start)
 
 
 def test_mask_hides_stripes_with_the_mean():

@@ -9,22 +9,24 @@ import torch.nn.functional as F
 from vqdiff_edu.crossmodal.caption import (
     Captioner,
     CaptionTask,
+    SceneCaptioner,
     at_a_glance,
     attention_maps,
     bleu_with_interval,
-    caption,
     caption_loss,
+    codes_or_pixels,
     digit_named,
     evaluate_captioner,
     glance_loss,
-    look,
+    mask_unseen,
     measure_captions,
     score_captions,
     unreadable,
+    unseen_triples,
     wilson_interval,
     word_weights,
 )
-from vqdiff_edu.crossmodal.scenes import Scene, SceneBatches, Thing, Tokenizer, bleu4, draw_scenes, facts_right
+from vqdiff_edu.crossmodal.scenes import HELD_OUT, Scene, SceneBatches, Thing, Tokenizer, bleu4, draw_scenes, facts_right
 from vqdiff_edu.data import digits, to_float
 from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
 from vqdiff_edu.quantization.vqvae import VQVAE
@@ -45,6 +47,10 @@ def make_vqvae(seed=0):
     return VQVAE(1, 16, VectorQuantizer(12, 8), blocks=0).eval()
 
 
+def pipeline(source="patches", seed=0, **more):
+    return SceneCaptioner(make(source, seed, **more), make_vqvae() if source == "codes" else None)
+
+
 def drawn(n=3, seed=0, combinations="seen"):
     return draw_scenes(n, STAND_IN, torch.Generator().manual_seed(seed), combinations)
 
@@ -58,7 +64,7 @@ def scene_input(source, n=3, seed=0):
 def test_shapes(source):
     model, x = make(source), scene_input(source)
     tokens = torch.randint(3, WORDS.num_tokens, (3, 7))
-    assert model.encode_scene(x).shape == (3, 49, 16)
+    assert model.encoder(x).shape == (3, 49, 16)
     assert model(x, tokens).shape == (3, WORDS.num_tokens, 7)
 
 
@@ -84,7 +90,7 @@ def test_the_codebook_is_where_the_embedding_starts():
 
 def test_places_are_told_apart():
     """The same code everywhere: without marks of place all inner vectors would be equal."""
-    context = make().encode_scene(torch.zeros(1, 14, 14, dtype=torch.int64))[0].unflatten(0, (7, 7))[2:5, 2:5].flatten(0, 1)
+    context = make().encoder(torch.zeros(1, 14, 14, dtype=torch.int64))[0].unflatten(0, (7, 7))[2:5, 2:5].flatten(0, 1)
     assert torch.cdist(context, context).fill_diagonal_(1).min() > 0.1
 
 
@@ -116,7 +122,8 @@ def test_the_loss_is_shifted_by_one_and_leaves_padding_out():
 def test_the_task_trains_the_captioner_and_leaves_the_vqvae_alone(source):
     model, vqvae = make(source).train(), make_vqvae()
     before = {name: value.clone() for name, value in vqvae.state_dict().items()}
-    task = CaptionTask(model, vqvae)
+    task = CaptionTask(SceneCaptioner(model, vqvae))
+    assert task.model is model
     batch = SceneBatches(STAND_IN, 4).at(0)
     loss, logs = task.loss(batch, torch.Generator())
     loss.backward()
@@ -128,14 +135,14 @@ def test_the_task_trains_the_captioner_and_leaves_the_vqvae_alone(source):
 
 
 def test_padding_columns_do_not_change_the_loss():
-    task, batch = CaptionTask(make("patches")), SceneBatches(STAND_IN, 4).at(0)
+    task, batch = CaptionTask(pipeline()), SceneBatches(STAND_IN, 4).at(0)
     wider = batch | {"tokens": F.pad(batch["tokens"], (0, 9))}
     assert torch.allclose(task.loss(batch, torch.Generator())[0], task.loss(wider, torch.Generator())[0])
 
 
 def test_several_captions_a_scene_count_like_that_many_scenes():
-    model = make("patches")  # in eval mode, so that the statistics of the batch do not matter
-    task, batch = CaptionTask(model), SceneBatches(STAND_IN, 3, captions=2).at(0)
+    # in eval mode, so that the statistics of the batch do not matter
+    task, batch = CaptionTask(pipeline()), SceneBatches(STAND_IN, 3, captions=2).at(0)
     repeated = {"image": batch["image"].repeat_interleave(2, 0), "tokens": batch["tokens"].flatten(0, 1)}
     assert torch.allclose(task.loss(batch, torch.Generator())[0], task.loss(repeated, torch.Generator())[0], atol=1e-6)
 
@@ -151,34 +158,55 @@ def test_words_that_settle_something_count_more():
     assert caption_loss(logits, tokens, 0, weight).item() == pytest.approx((4 * each[5].item() + each[2].item()) / 5)
 
 
-def test_look_makes_codes_only_for_a_captioner_of_codes():
+def test_only_a_captioner_of_codes_is_shown_codes():
     images, vqvae = to_float(drawn().images), make_vqvae()
-    assert torch.equal(look(make("codes"), images, vqvae), vqvae.encode(images))
-    assert look(make("patches"), images, vqvae) is images
+    assert torch.equal(codes_or_pixels(make("codes"), images, vqvae), vqvae.encode(images))
+    assert codes_or_pixels(make("patches"), images, vqvae) is images
+
+
+def test_the_pipeline_owns_its_parts_and_stores_one_of_them():
+    captioner = pipeline("codes")
+    assert {name.split(".")[0] for name, _ in captioner.named_parameters()} == {"model", "vqvae"}
+    assert captioner.model.state_dict().keys() == make("codes").state_dict().keys()
+    assert not any(p.requires_grad for p in captioner.vqvae.parameters())
+
+
+def test_words_that_only_unseen_things_could_follow_leave_the_competition_but_not_the_true_one():
+    """After "a small faint" no training scene names a 3 of HELD_OUT; where it is the truth it stays."""
+    table = unseen_triples((Thing(3, "small", "faint"),), WORDS)
+    tokens = WORDS.encode(["a small faint 7", "a small faint 3", "a faint tiny 7", "a small bold 7"])[:, :6]
+    out = mask_unseen(torch.zeros(4, WORDS.num_tokens, 5), tokens, table)[:, :, 3].isinf()  # the word after the two adjectives
+    three, name = WORDS.ids["3"], WORDS.ids["three"]
+    assert out[0].nonzero().flatten().tolist() == sorted((three, name)) == out[2].nonzero().flatten().tolist()
+    assert out[1].nonzero().flatten().tolist() == [name]
+    assert not out[3].any()
+    assert unseen_triples(HELD_OUT, WORDS).sum() == 8 * 3 * 3 * 2 * 2  # sizes, inks, orders, spellings
 
 
 def test_captions_are_words_and_the_mode_is_put_back():
-    model, vqvae, images = make("codes").train(), make_vqvae(), to_float(drawn(5).images)
-    said = caption(model, images, vqvae)
+    captioner, images = pipeline("codes"), to_float(drawn(5).images)
+    captioner.model.train()
+    said = captioner(images)
     assert len(said) == 5 and all(set(text.split()) <= set(WORDS.words) for text in said)
-    assert model.training
-    assert said == caption(model.eval(), images, vqvae) and not model.training
-    drawn_twice = [caption(model, images, vqvae, temperature=1.0, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1)]
+    assert captioner.model.training
+    captioner.model.eval()
+    assert said == captioner(images) and not captioner.model.training
+    drawn_twice = [captioner(images, temperature=1.0, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1)]
     assert drawn_twice[0] == drawn_twice[1] != drawn_twice[2]
 
 
 def test_captioning_in_parts_is_captioning():
-    model, images = make("patches"), to_float(drawn(260).images)
-    assert caption(model, images)[245:] == caption(model, images[245:])
+    captioner, images = pipeline(), to_float(drawn(260).images)
+    assert captioner(images)[245:] == captioner(images[245:])
 
 
 def test_attention_maps_are_distributions_and_follow_the_words():
-    model, scenes = make("patches"), drawn(3)
-    maps = attention_maps(model, to_float(scenes.images), scenes.captions)
+    captioner, scenes = pipeline(), drawn(3)
+    maps = attention_maps(captioner, to_float(scenes.images), scenes.captions)
     assert maps.shape == (3, 1, WORDS.length - 1, 7, 7)
     assert torch.allclose(maps.sum((-2, -1)), torch.ones(3, 1, WORDS.length - 1), atol=1e-5)
     other = ["a large bold 1", *scenes.captions[1:]]
-    again = attention_maps(model, to_float(scenes.images), other)
+    again = attention_maps(captioner, to_float(scenes.images), other)
     assert torch.allclose(again[:, :, 0], maps[:, :, 0], atol=1e-6)  # the first word is written before any is known
     assert torch.allclose(again[1:], maps[1:], atol=1e-6)
 
@@ -227,33 +255,33 @@ def test_unreadable():
 
 
 def test_measuring_draws_both_kinds_of_scenes_and_repeats():
-    model = make("patches")
-    scores = evaluate_captioner(model, n=12, test=STAND_IN)
+    captioner = pipeline()
+    scores = evaluate_captioner(captioner, n=12, test=STAND_IN)
     assert scores["seen"]["scenes"] == scores["held_out"]["scenes"] == 12 and scores["source"] == "stand-in"
-    assert scores == evaluate_captioner(model, n=12, test=STAND_IN)
-    assert measure_captions(model, drawn(12))["scenes"] == 12
+    assert scores == evaluate_captioner(captioner, n=12, test=STAND_IN)
+    assert measure_captions(captioner, drawn(12))["scenes"] == 12
 
 
 def test_it_learns_to_tell_two_scenes_apart():
     torch.manual_seed(0)
-    model, scenes = make("patches").train(), drawn(2, seed=3)
+    captioner, scenes = pipeline(), drawn(2, seed=3)
+    captioner.model.train()
     batch = {"image": scenes.images, "tokens": WORDS.encode(scenes.captions)}
-    task, optimizer = CaptionTask(model), torch.optim.Adam(model.parameters(), lr=1e-2)
+    task, optimizer = CaptionTask(captioner), torch.optim.Adam(captioner.model.parameters(), lr=1e-2)
     for _ in range(60):
         optimizer.zero_grad()
         task.loss(batch, torch.Generator())[0].backward()
         optimizer.step()
-    assert caption(model, to_float(scenes.images)) == scenes.captions
+    assert captioner(to_float(scenes.images)) == scenes.captions
 
 
 def test_the_shipped_captioner_describes_scenes_of_unseen_digits():
-    model = load_pretrained("scene-captioner")
-    scenes = drawn(60)  # stand-in digits, of a kind it has never seen
-    vqvae = load_pretrained("scene-vqvae")
-    scores = measure_captions(model, scenes, vqvae)
+    captioner = load_pretrained("scene-captioner")
+    assert isinstance(captioner, SceneCaptioner) and not any(part.training for part in captioner.modules())
+    scores = measure_captions(captioner, drawn(60))  # stand-in digits, of a kind it has never seen
     assert scores["unreadable"] <= 3
     assert min(scores[kind]["share"] for kind in ("count", "size", "ink")) > 0.8
-    metrics = model.card["metrics"]
+    metrics = captioner.card["metrics"]
     assert metrics["seen"]["all"]["share"] >= 0.92 and metrics["seen"]["digit"]["share"] >= 0.975
     assert metrics["held_out"]["all"]["share"] >= 0.85
 
@@ -272,7 +300,7 @@ def test_the_glance_is_asked_for_every_digit_and_knows_no_place():
     assert glance_loss(torch.zeros(2, 10), tokens, digit_named(WORDS)).item() == pytest.approx(math.log(2))
     assert glance_loss(-sure, tokens, digit_named(WORDS)).item() == pytest.approx(40.0)
     model = make()
-    context = model.encode_scene(scene_input("codes"))
+    context = model.encoder(scene_input("codes"))
     seen = at_a_glance(model, context)
     assert seen.shape == (3, 10)
     moved = (context - model.encoder.positions)[:, torch.randperm(49)] + model.encoder.positions
@@ -280,15 +308,16 @@ def test_the_glance_is_asked_for_every_digit_and_knows_no_place():
 
 
 def test_the_glance_is_added_with_its_weight_and_can_be_switched_off():
-    model, batch, generator = make("patches"), SceneBatches(STAND_IN, 4).at(0), torch.Generator()
+    captioner, batch, generator = pipeline(), SceneBatches(STAND_IN, 4).at(0), torch.Generator()
+    model = captioner.model
     tokens, x = batch["tokens"], to_float(batch["image"])
     logits = model(x, tokens[:, :-1])
-    plain, _ = CaptionTask(model, unseen=(), glance=0.0, emphasis=1.0).loss(batch, generator)
+    plain, _ = CaptionTask(captioner, unseen=(), glance=0.0, emphasis=1.0).loss(batch, generator)
     assert plain.item() == pytest.approx(caption_loss(logits, tokens, WORDS.pad).item(), rel=1e-5)
-    alone, _ = CaptionTask(model, unseen=(), glance=0.0).loss(batch, generator)
+    alone, _ = CaptionTask(captioner, unseen=(), glance=0.0).loss(batch, generator)
     assert alone.item() == pytest.approx(caption_loss(logits, tokens, WORDS.pad, word_weights(WORDS, 4.0)).item(), rel=1e-5)
-    both, _ = CaptionTask(model, unseen=(), glance=3.0).loss(batch, generator)
-    asked = glance_loss(at_a_glance(model, model.encode_scene(x)), tokens, digit_named(WORDS))
+    both, _ = CaptionTask(captioner, unseen=(), glance=3.0).loss(batch, generator)
+    asked = glance_loss(at_a_glance(model, model.encoder(x)), tokens, digit_named(WORDS))
     assert both.item() == pytest.approx(alone.item() + 3 * asked.item(), rel=1e-5)
 
 
@@ -305,7 +334,7 @@ def test_one_sure_square_is_enough():
 
 
 def test_double_precision_is_captioned_like_single():
-    model, scenes = make("patches"), drawn(3)
+    captioner, scenes = pipeline(), drawn(3)
     images = to_float(scenes.images)
-    assert caption(model, images.double()) == caption(model, images)
-    assert torch.equal(attention_maps(model, images.double(), scenes.captions), attention_maps(model, images, scenes.captions))
+    assert captioner(images.double()) == captioner(images)
+    assert torch.equal(attention_maps(captioner, images.double(), scenes.captions), attention_maps(captioner, images, scenes.captions))

@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.datasets import MNIST
 
 from vqdiff_edu import data
-from vqdiff_edu.data import Batches, Digits, digits, dtmf, handwritten_four, read_picture, running_noise, to_float, to_uint8
+from vqdiff_edu.data import Batches, Digits, EndlessBatches, digits, dtmf, handwritten_four, read_picture, running_noise, to_float, to_uint8
 
 
 def idx(array):
@@ -40,9 +40,9 @@ def mirror(tmp_path, monkeypatch):
     cache.mkdir()
     monkeypatch.setenv("VQDIFF_DATA", str(cache))
     monkeypatch.setattr(data, "SOURCES_USED", {})
-    data._unreachable.cache_clear()
+    data._why_not.cache_clear()
     yield folder
-    data._unreachable.cache_clear()
+    data._why_not.cache_clear()
 
 
 def files_in(folder):
@@ -67,7 +67,7 @@ def test_real_digits_are_downloaded_verified_and_found_again(mirror, tmp_path, m
     assert train.labels[:12].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
     assert data.SOURCES_USED == {"digits, train, auto": "mnist"}
     assert files_in(tmp_path / "cache") == sorted(data.SOURCES)
-    monkeypatch.setattr(data, "_fetch", lambda *a: pytest.fail("the network was asked although the files are there"))
+    monkeypatch.setattr(data, "_from_mirrors", lambda *a: pytest.fail("the network was asked although the files are there"))
     assert torch.equal(digits("train", source="real").images, train.images)
 
 
@@ -85,7 +85,7 @@ def test_a_damaged_mirror_is_passed_over(mirror, tmp_path, monkeypatch):
 def test_without_network_the_standin_comes_with_one_notice(mirror, monkeypatch):
     monkeypatch.setattr(MNIST, "mirrors", ["file:///no/such/mirror/"])
     asked = []
-    monkeypatch.setattr(data, "_fetch", lambda *a, real=data._fetch: asked.append(a) or real(*a))
+    monkeypatch.setattr(data, "_from_mirrors", lambda *a, real=data._from_mirrors: asked.append(a) or real(*a))
     with pytest.warns(UserWarning, match="STAND-IN"):
         assert digits("test").source == "stand-in"
     with warnings.catch_warnings():
@@ -105,9 +105,9 @@ def test_a_broken_download_leaves_no_half_file(mirror, tmp_path, monkeypatch):
         digits("train", source="real")
     assert files_in(tmp_path / "cache") == sorted(list(data.SOURCES)[:2])
     (mirror / f"{third}.gz").write_bytes(whole)
-    (tmp_path / "cache" / "MNIST" / ".download-killed").mkdir()  # what a SIGKILL between write and move leaves
+    (tmp_path / "cache" / "MNIST" / "raw" / ".download-killed").mkdir()  # what a SIGKILL between write and move leaves
     assert len(digits("train", source="real")) == 30
-    assert not list((tmp_path / "cache" / "MNIST").glob(".download-*"))
+    assert not list((tmp_path / "cache" / "MNIST").rglob(".download-*"))
 
 
 def test_a_file_appears_whole_or_not_at_all(mirror, tmp_path, monkeypatch):
@@ -128,12 +128,12 @@ def test_a_file_appears_whole_or_not_at_all(mirror, tmp_path, monkeypatch):
 def test_two_at_once_download_once(mirror, tmp_path, monkeypatch):
     asked = []
 
-    def slow(*arguments, real=data._fetch):
-        asked.append(arguments[0])
+    def slow(urls, *others, real=data._from_mirrors):
+        asked.append(urls[0].rpartition("/")[2].removesuffix(".gz"))
         time.sleep(0.05)  # long enough for the others to arrive
-        return real(*arguments)
+        return real(urls, *others)
 
-    monkeypatch.setattr(data, "_fetch", slow)
+    monkeypatch.setattr(data, "_from_mirrors", slow)
     threads = [threading.Thread(target=data.download_mnist, args=(tmp_path / "cache",)) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -145,8 +145,8 @@ def test_two_at_once_download_once(mirror, tmp_path, monkeypatch):
 def test_standin_is_deterministic_balanced_and_differs_between_splits():
     test = digits("test", source="stand-in")
     assert test.labels.bincount().tolist() == [200] * 10
-    images, sha256 = data._standin_images.__wrapped__("test")
-    assert torch.equal(images, test.images) and sha256 == test.sha256
+    again = data._standin.__wrapped__("test")
+    assert torch.equal(again.images, test.images) and again.sha256 == test.sha256
     train = digits("train", source="stand-in")
     assert train.sha256 != test.sha256 and not torch.equal(train.images[:2000], test.images)
     test.images.zero_()
@@ -227,6 +227,45 @@ def test_batches_state_is_plain_numbers():
     assert json.loads(json.dumps(state)) == state
 
 
+def test_batches_stay_on_the_device_they_are_given():
+    there = next(Batches(digits("test", "stand-in"), 64, device="meta"))
+    assert {name: x.device.type for name, x in there.items()} == {"image": "meta", "label": "meta"}
+    mixed = next(Batches({"here": torch.arange(9), "there": torch.arange(9, device="meta")}, 3))
+    assert (mixed["here"].device.type, mixed["there"].device.type) == ("cpu", "meta")
+
+
+def test_the_order_of_examples_is_the_one_that_trainings_have_used():
+    """Written down once: another order would make every interrupted training another training."""
+    batches = Batches({"x": torch.arange(7)}, 3, seed=2, drop_last=False)
+    served = [next(batches)["x"].tolist() for _ in range(6)]
+    order = [torch.randperm(7, generator=torch.Generator().manual_seed(2 * 1_000_003 + epoch)).tolist() for epoch in (0, 1)]
+    assert served == [o[i : i + 3] for o in order for i in (0, 3, 6)]
+
+
+class Countdown(EndlessBatches):
+    """The smallest child there can be."""
+
+    def __init__(self, start):
+        self.start = start
+
+    def at(self, index):
+        return {"x": torch.tensor([self.start - index])}
+
+    def origin(self):
+        return {"start": self.start}
+
+
+def test_a_child_of_endless_batches_says_only_what_is_its_own():
+    batches = Countdown(9)
+    assert [next(batches)["x"].item() for _ in range(3)] == [9, 8, 7]
+    assert batches.state_dict() == {"index": 3, "start": 9}
+    resumed = Countdown(9)
+    resumed.load_state_dict(batches.state_dict())
+    assert next(resumed)["x"].item() == 6
+    with pytest.raises(ValueError, match=r"other batches.*'start': \(9, 8\)"):
+        Countdown(8).load_state_dict(batches.state_dict())
+
+
 def test_dtmf_has_its_two_tones():
     for digit, tones in {0: (941, 1336), 1: (697, 1209), 5: (770, 1336), 6: (770, 1477), 9: (852, 1477)}.items():
         sound = dtmf(digit, seconds=1.0)
@@ -275,7 +314,8 @@ def test_a_small_picture_gets_a_margin_and_a_wide_one_is_shrunk(tmp_path):
     saved_picture(tmp_path / "wide.png", invert=True, margin=(14, 0))
     small = (read_picture(tmp_path / "wide.png")[0, 0] + 1) / 2
     assert not small[:7].any() and not small[21:].any()
-    assert small.sum().item() == pytest.approx(ink / 4, rel=0.01)
+    quarters = F.avg_pool2d(F.pad(four, (14, 14, 14, 14))[None], 2)[0]
+    assert torch.allclose(small, quarters / quarters.max(), atol=0.01), "every pixel counts, and the darkest is full ink"
 
 
 def test_a_photograph_is_read_the_way_up_it_was_taken(tmp_path):
@@ -305,3 +345,15 @@ def test_a_picture_of_the_right_size_on_black_keeps_its_faint_ink(tmp_path):
     assert read_picture(tmp_path / "faint.png").max() == pytest.approx(2 * 102 / 255 - 1)
     Image.fromarray(255 - grey.numpy()).save(tmp_path / "photo.png")  # on paper: how dark ink is, is not known
     assert read_picture(tmp_path / "photo.png").max() == 1
+
+
+@pytest.mark.parametrize("pen", [4, 40, 200])
+def test_the_darkest_stroke_becomes_full_ink_however_thin_the_pen(tmp_path, pen):
+    """A level stroke on a large page covers a part of each small pixel's height; shrunk, it is as dark as any."""
+    page = Image.new("L", (1000, 1000), 240)
+    page.paste(30, (200, 500, 800, 500 + pen))
+    page.save(tmp_path / "stroke.png")
+    read = read_picture(tmp_path / "stroke.png", 56)[0, 0]
+    assert read.max() == 1
+    assert read[:, 12:44].amax(0).min() > 0.99, "all along the stroke"
+    assert read.min() == -1 and read.mean() < 0

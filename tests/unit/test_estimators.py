@@ -116,7 +116,7 @@ def test_gumbel_softmax_is_torch_s_own_for_the_same_noise():
 
 def test_gumbel_hard_is_one_hot_exactly_with_the_gradient_of_the_soft():
     logits = torch.randn(50, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64).requires_grad_()
-    soft, hard = (gumbel_softmax(logits, 0.5, h, torch.Generator().manual_seed(3)) for h in (False, True))
+    soft, hard = (gumbel_softmax(logits, 0.5, h, generator=torch.Generator().manual_seed(3)) for h in (False, True))
     assert torch.equal(hard.detach(), F.one_hot(soft.argmax(1), 4).double())
     g = torch.randn(50, 4, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     assert torch.equal(*(torch.autograd.grad(y, logits, g)[0] for y in (soft, hard)))

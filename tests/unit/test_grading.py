@@ -1,6 +1,7 @@
 """What marks the exercises, itself marked: right answers are right, mistakes are named, nothing leaves a trace."""
 
 import math
+import signal
 import sys
 import threading
 import time
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from vqdiff_edu import grading
-from vqdiff_edu.grading import Exercise, check, grade
+from vqdiff_edu.grading import Exercise, Mistake, check, grade
 
 # ------------------------------------------------------------------ exercises
 
@@ -185,20 +186,54 @@ def test_a_solution_may_be_to_raise():
     assert "expected a ValueError" in grade(exercise, halve).message
 
 
-def test_an_endless_answer_is_cut_off_and_its_thread_ends():
-    before, started = threading.active_count(), time.monotonic()
+def endless(x):
+    while True:
+        x = x + 0
 
-    def endless(x):
-        while True:
+
+def stubborn(x):
+    while True:
+        try:
             x = x + 0
+        except Exception:
+            pass
 
-    verdict = grade(make(), endless, seconds=0.2)
+
+@pytest.mark.parametrize("answer", [endless, stubborn, lambda x: time.sleep(60)])
+def test_an_endless_answer_is_cut_off_and_leaves_nothing_behind(answer):
+    before, handler, started = threading.active_count(), signal.getsignal(signal.SIGALRM), time.monotonic()
+    verdict = grade(make(wrong={}), answer, seconds=0.2)
     assert verdict.status == "wrong" and "0.2 s" in verdict.message
     assert time.monotonic() - started < 5
-    deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() == before
+    assert threading.active_count() == before and signal.getsignal(signal.SIGALRM) is handler
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_an_endless_answer_is_cut_off_where_there_is_no_alarm():
+    """In another thread than the main one, as on a system without signals, nobody waits for the answer any longer."""
+    verdicts, over = [], threading.Event()
+
+    def waits(x):
+        over.wait(60)
+
+    thread = threading.Thread(target=lambda: verdicts.extend([grade(make(wrong={}), waits, seconds=0.2), grade(make(), halve)]))
+    thread.start()
+    thread.join(30)
+    over.set()
+    assert [verdict.status for verdict in verdicts] == ["wrong", "right"] and "0.2 s" in verdicts[0].message
+
+
+def test_an_interrupt_is_the_readers_and_goes_through():
+    def interrupted(x):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        grade(make(), interrupted)
+
+
+def test_a_mistake_has_names_for_its_two_parts():
+    mistake = Mistake(lambda x: x * 2, "Which way?")
+    assert mistake.hint == "Which way?" and "doubling. Which way?" in grade(make(wrong={"doubling": mistake}), mistake.answer).message
 
 
 @pytest.mark.parametrize(

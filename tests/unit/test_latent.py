@@ -5,8 +5,9 @@ import copy
 import pytest
 import torch
 
-from vqdiff_edu.codes.latent import LatentCodec, LatentTask, LatentUNet, draw_latent, fit_codec, latent_digits, principal_components
+from vqdiff_edu.codes.latent import LatentCodec, LatentDigits, LatentUNet, fit_codec, latent_digits, principal_components
 from vqdiff_edu.data import digits, to_float
+from vqdiff_edu.process import DiffusionTask
 from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
 from vqdiff_edu.quantization.vqvae import VQVAE
 
@@ -29,7 +30,8 @@ def codec(vqvae, data):
 
 def small(codec, **changes):
     torch.manual_seed(0)
-    return LatentUNet(codec.basis.shape[1], 16, 1, **{"dim": 8, "embedding": 16} | changes).adopt(codec).eval()
+    model = LatentUNet(codec.basis.shape[1], 16, 1, **{"dim": 8, "embedding": 16} | changes)
+    return LatentDigits(model, codec.vqvae).adopt(codec).eval()
 
 
 def test_principal_components_of_a_cloud_known_in_advance():
@@ -72,8 +74,10 @@ def test_constants_survive_storage_in_half_precision(codec):
         assert torch.equal(constant, constant.half().float())
 
 
-def test_the_parent_is_lent_and_not_stored(codec):
-    model = small(codec)
+def test_the_vqvae_is_a_part_of_the_pipeline_and_not_of_what_is_stored(codec):
+    latents = small(codec)
+    model = latents.model
+    assert any(key.startswith("vqvae.") for key in latents.state_dict())
     assert {"mean", "basis", "scale"} <= model.state_dict().keys()
     assert not any("encoder" in key or "quantizer" in key for key in model.state_dict())
     assert sum(p.numel() for p in model.parameters()) < sum(v.numel() for v in model.state_dict().values())
@@ -81,17 +85,16 @@ def test_the_parent_is_lent_and_not_stored(codec):
 
 
 def test_one_file_carries_network_and_coordinates(codec, vqvae, data):
-    model = small(codec)
     other = LatentUNet(3, 16, 1, dim=8, embedding=16)
-    other.load_state_dict(model.state_dict())
+    other.load_state_dict(small(codec).model.state_dict())
     x = to_float(data.images[:3])
-    assert torch.allclose(other.attach(vqvae).codec.encode(x), codec.encode(x), atol=1e-5)
+    assert torch.allclose(LatentDigits(other, vqvae).codec.encode(x), codec.encode(x), atol=1e-5)
 
 
 def test_a_copy_has_a_codec_of_its_own(codec, data):
     model = small(codec)
     twin = copy.deepcopy(model)
-    twin.scale.mul_(2)
+    twin.model.scale.mul_(2)
     x = to_float(data.images[:2])
     assert torch.allclose(2 * twin.codec.encode(x), model.codec.encode(x))
 
@@ -111,8 +114,8 @@ def test_latents_of_all_digits_in_their_order(codec, data):
 
 def test_a_few_steps_lower_the_loss(codec, data):
     batch = latent_digits(codec, data.images[:32], data.labels[:32])
-    model = small(codec).train()
-    task, optimizer, losses = LatentTask(model), torch.optim.Adam(model.parameters(), 3e-3), []
+    model = small(codec).train().model
+    task, optimizer, losses = DiffusionTask(model, key="latent"), torch.optim.Adam(model.parameters(), 3e-3), []
     for _ in range(40):
         loss, logs = task.loss(batch, torch.Generator().manual_seed(0))
         optimizer.zero_grad()
@@ -124,11 +127,11 @@ def test_a_few_steps_lower_the_loss(codec, data):
 
 
 def test_digits_are_drawn_from_labels_and_a_seed(codec):
-    model, labels = small(codec), torch.tensor([3, 1, 4])
-    first, again = (draw_latent(model, labels, num_inference_steps=2, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    latents, labels = small(codec), torch.tensor([3, 1, 4])
+    first, again = (latents(labels, num_inference_steps=2, generator=torch.Generator().manual_seed(1)) for _ in range(2))
     assert first.shape == (3, 1, 28, 28) and first.abs().max() <= 1
     assert torch.equal(first, again)
-    assert not torch.equal(first, draw_latent(model, labels, num_inference_steps=2, generator=torch.Generator().manual_seed(2)))
+    assert not torch.equal(first, latents(labels, num_inference_steps=2, generator=torch.Generator().manual_seed(2)))
 
 
 def test_encoding_and_decoding_build_no_graph(codec, data):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from vqdiff_edu.diffusion.parameterization import GaussianDiffusion
+from vqdiff_edu.diffusion.parameterization import GaussianDiffusion, large_variance
+from vqdiff_edu.diffusion.posterior import posterior_coefficients
 from vqdiff_edu.diffusion.schedule import NoiseSchedule
 
 SCHEDULE = NoiseSchedule.cosine(100)
@@ -81,7 +82,18 @@ def test_small_and_large_variance():
         assert mean.shape == x.shape and lower < upper
         assert upper.item() == pytest.approx((1 - SCHEDULE.alpha_bar(t) / SCHEDULE.alpha_bar(s)).item(), rel=1e-6)
         assert log_upper.exp().item() == pytest.approx(upper.item(), rel=1e-5)
-    assert large.p_mean_variance(model, x, 0)[2].isfinite()
+
+
+@pytest.mark.parametrize("t", [0, 60])
+def test_the_large_variance_of_the_last_step_is_the_posteriors_at_one(t):
+    stand_in = posterior_coefficients(SCHEDULE, 1).variance.item()
+    assert large_variance(SCHEDULE, t, -1).item() == pytest.approx(stand_in, rel=1e-12)
+    assert large_variance(SCHEDULE, torch.tensor([t]), torch.tensor([-1])).item() == pytest.approx(stand_in, rel=1e-12)
+    _, variance, log_variance = GaussianDiffusion(SCHEDULE, variance="large").p_mean_variance(
+        lambda x, t: 0 * x, torch.randn(1, 1, 2, 2), t, t_prev=-1
+    )
+    assert variance.item() == pytest.approx(stand_in, rel=1e-6)
+    assert log_variance.exp().item() == pytest.approx(stand_in, rel=1e-5)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -104,3 +116,19 @@ def test_the_condition_reaches_the_network_in_training():
     label = torch.tensor([3, 1])
     GaussianDiffusion(SCHEDULE).training_losses(model, torch.zeros(2, 1, 4, 4), torch.tensor([1, 2]), cond={"label": label})
     assert torch.equal(seen["label"], label)
+
+
+def test_the_contract_is_training_losses_and_q_sample_with_noise_from_a_generator():
+    diffusion, x, t = GaussianDiffusion(SCHEDULE), torch.randn(2, 1, 4, 4), torch.tensor([1, 70])
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(4))
+    draws = lambda: torch.Generator().manual_seed(4)  # noqa: E731
+    model = lambda x, t: 0.3 * x  # noqa: E731
+    assert torch.equal(diffusion.loss(model, x, t, generator=draws())[0], diffusion.training_losses(model, x, t, noise)[0])
+    assert torch.equal(diffusion.corrupt(x, t, draws()), diffusion.q_sample(x, t, noise))
+
+
+def test_a_denoiser_is_predict_with_its_condition_inside():
+    diffusion, x, cond = GaussianDiffusion(SCHEDULE), torch.randn(2, 1, 4, 4), {"label": torch.tensor([3, 1])}
+    model = lambda x, t, label: x * label[:, None, None, None]  # noqa: E731
+    inside = diffusion.denoiser(model, cond=cond)(x, torch.tensor([5, 5]))
+    assert torch.equal(inside.x_start, diffusion.predict(model, x, 5, cond=cond).x_start)

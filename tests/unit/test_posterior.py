@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vqdiff_edu.diffusion.posterior import check_steps, posterior_coefficients, q_posterior_mean_variance, smallest_variance
+from vqdiff_edu.diffusion.posterior import posterior_coefficients, q_posterior_mean_variance, smallest_variance
 from vqdiff_edu.diffusion.schedule import NoiseSchedule, q_sample
 
 SCHEDULES = {
@@ -82,8 +82,3 @@ def test_a_schedule_of_one_step_has_a_finite_log_variance():
     schedule = NoiseSchedule(torch.tensor([0.5]))
     assert smallest_variance(schedule).item() == pytest.approx(1e-20)
     assert posterior_coefficients(schedule, 0).log_variance_clipped.isfinite()
-
-
-def test_check_steps_returns_both():
-    t, s = check_steps(SCHEDULES["linear"], torch.tensor([5, 9]), torch.tensor([-1, 8]))
-    assert t.tolist() == [5, 9] and s.tolist() == [-1, 8]

@@ -123,3 +123,9 @@ def test_labels_become_int64(value):
 def test_labels_that_are_none_are_refused(value, error):
     with pytest.raises(error, match="^labels must be one or more whole numbers in 0 … 9"):
         require.labels("labels", value, 10)
+
+
+def test_a_package_that_is_missing_is_named_with_its_extra():
+    assert require.package("math", "figures").pi > 3
+    with pytest.raises(ImportError, match=r"no_such_package cannot be imported .* pip install 'vqdiff_edu\[audio\]'"):
+        require.package("no_such_package", "audio")

@@ -4,9 +4,21 @@ import pytest
 import torch
 
 from vqdiff_edu.diffusion.parameterization import GaussianDiffusion
-from vqdiff_edu.diffusion.samplers import sample_ddim, sample_ddpm, sample_dpmpp_2m, sample_heun, timesteps
+from vqdiff_edu.diffusion.samplers import (
+    ddim,
+    ddpm,
+    dpmpp_2m,
+    heun,
+    sample,
+    sample_ddim,
+    sample_ddpm,
+    sample_dpmpp_2m,
+    sample_heun,
+    timesteps,
+)
 from vqdiff_edu.diffusion.schedule import NoiseSchedule
 
+STEPS = [ddpm, ddim, dpmpp_2m, heun]
 SAMPLERS = [sample_ddpm, sample_ddim, sample_dpmpp_2m, sample_heun]
 COSINE = NoiseSchedule.cosine(1000)
 MU, TAU = 0.5, 0.3
@@ -87,6 +99,56 @@ def test_nothing_touches_the_global_generator(sampler):
         GaussianDiffusion(NoiseSchedule.cosine(20)), lambda x, t: 0 * x, (1, 1, 2, 2), num_inference_steps=3, generator=torch.Generator()
     )
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_loop_visits_every_step_and_ends_where_it_is_told():
+    visited, told = [], []
+    move = lambda x, t, s: visited.append((t, s)) or x + 1  # noqa: E731
+    assert sample(move, torch.zeros(2), [9, 4, 0], callback=lambda s, x: told.append((s, x[0].item()))).tolist() == [3.0, 3.0]
+    assert visited == [(9, 4), (4, 0), (0, -1)]
+    assert told == [(4, 1.0), (0, 2.0), (-1, 3.0)]
+    sample(move, torch.zeros(2), iter([1.0, 0.5]), last=0.0)
+    assert visited[3:] == [(1.0, 0.5), (0.5, 0.0)]
+
+
+@pytest.mark.parametrize("eta", [0.3, 0.5])
+def test_the_noise_that_ddim_adds_has_eta_times_the_posteriors_deviation(eta):
+    """By hand, with two survival shares whose roots come out: 0.36 and 0.64. The posterior's variance is (0.36 / 0.64) · (1 - 0.36 / 0.64)."""
+    schedule = NoiseSchedule.from_alphas_cumprod(torch.tensor([0.64, 0.36], dtype=torch.float64))
+    diffusion, x = GaussianDiffusion(schedule, "v", clip_range=None), torch.full((5,), 0.2, dtype=torch.float64)
+    told = diffusion.from_x_start(torch.full_like(x, 0.7), x, 1)
+    sigma = eta * (0.5625 * 0.4375) ** 0.5
+    z = torch.randn(5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    expected = 0.8 * 0.7 + (0.36 - sigma**2) ** 0.5 * (0.2 - 0.6 * 0.7) / 0.8 + sigma * z
+    found = ddim(diffusion, lambda x, t: told, eta=eta, generator=torch.Generator().manual_seed(2))(x, 1, 0)
+    assert torch.allclose(found, expected, atol=1e-12)
+
+
+def test_heun_asks_for_its_second_slope_at_the_place_and_time_where_the_first_one_leads():
+    """One step against the exact flow: the error must shrink with the cube of the step, eightfold when it is halved."""
+    diffusion, x = GaussianDiffusion(COSINE, "v", clip_range=None), torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
+    step, errors = heun(diffusion, diffusion.denoiser(normal_data(COSINE))), []
+    for t in (700, 600):
+        ab_t, ab_s = COSINE.alpha_bar(t), COSINE.alpha_bar(500)
+        spread = ((ab_s * TAU**2 + 1 - ab_s) / (ab_t * TAU**2 + 1 - ab_t)).sqrt()
+        errors.append((step(x, t, 500) - (ab_s.sqrt() * MU + spread * (x - ab_t.sqrt() * MU))).abs().max().item())
+    assert errors[0] / errors[1] > 5.5
+    asked = []
+    heun(diffusion, lambda x, t: asked.append(t) or diffusion.from_x_start(0 * x, x, t))(x, 700, 500)
+    assert asked == [700, 500]
+
+
+@pytest.mark.parametrize("method", STEPS)
+def test_a_step_from_a_tensor_of_times_is_the_step_from_ints(method):
+    """Also with a time of its own for every example, and when the walk goes on."""
+    diffusion, x = GaussianDiffusion(COSINE, "v"), torch.randn(3, 1, 2, 2)
+    model = lambda x, t: x * t[:, None, None, None] / 1000  # noqa: E731
+    ends = []
+    for times in ((600, 500, 300), [torch.full((3,), t) for t in (600, 500, 300)], [torch.tensor(t) for t in (600, 500, 300)]):
+        step = method(diffusion, diffusion.denoiser(model), generator=torch.Generator().manual_seed(0))
+        ends.append(step(step(x, *times[:2]), *times[1:]))
+    assert torch.allclose(ends[0], ends[1], atol=1e-6)
+    assert torch.allclose(ends[0], ends[2], atol=1e-6)
 
 
 def test_starting_in_the_middle():

@@ -22,6 +22,7 @@ from vqdiff_edu.crossmodal.scenes import (
     bleu4,
     cut_out,
     describe,
+    describe_all,
     draw_scenes,
     draw_things,
     facts_right,
@@ -29,6 +30,8 @@ from vqdiff_edu.crossmodal.scenes import (
     ink_boxes,
     match_things,
     parse,
+    render,
+    rows_of_same_label,
 )
 from vqdiff_edu.data import digits, to_float
 
@@ -157,6 +160,43 @@ def test_ink_boxes_and_fit():
     assert fitted.shape == (1, 1, 14, 14) and fitted.max() == 1
     assert ink_boxes(fitted)[0, :2].tolist() == [0, 14]
     assert fitted.sum() == pytest.approx(14 * 5 * 0.7, rel=0.05)  # the bar is 20 × 5 pixels, brought to 14 × 3.5
+
+
+def test_a_blank_picture_stays_blank_and_spoils_nothing():
+    pictures = torch.zeros(2, 1, 28, 28)
+    pictures[1, 0, 4:24, 10:15] = 0.5
+    fitted = fit_ink(pictures, 14)
+    assert not fitted[0].any()
+    assert torch.equal(fitted[1:], fit_ink(pictures[1:], 14))
+
+
+def test_a_canvas_agrees_with_a_loop_over_its_things():
+    drawn = draw_scenes(12, STAND_IN, seeded(3), "all")
+    pictures = STAND_IN.images[torch.arange(36).view(12, 3), 0]
+    canvases = render(pictures, drawn.things, drawn.boxes)
+    for canvas, row, things, boxes in zip(canvases, pictures, drawn.things.tolist(), drawn.boxes.tolist()):
+        alone = torch.zeros(56, 56)
+        for picture, number, (top, left, side) in zip(row, things, boxes):
+            if number >= 0:
+                alone[top : top + side, left : left + side] = fit_ink(picture[None, None] / 255, side)[0, 0] * INKS[THINGS[number].ink]
+        assert (canvas[0] - (255 * alone).round()).abs().max() <= 1
+
+
+def test_all_captions_drawn_at_once_are_those_drawn_one_by_one():
+    scenes, one_by_one, at_once = draw_scenes(20, STAND_IN, seeded(5)).scenes, seeded(9), seeded(9)
+    assert [describe(scene, one_by_one) for scene in scenes] == describe_all(scenes, at_once)
+    assert torch.equal(one_by_one.get_state(), at_once.get_state())
+
+
+def test_rows_have_the_label_and_are_equally_likely():
+    labels = torch.tensor([3, 1, 3, 3, 1, 0])
+    wanted = torch.tensor([3, 1, 0]).repeat(2000)
+    rows = rows_of_same_label(wanted, labels, seeded())
+    assert torch.equal(labels[rows], wanted)
+    counts = rows.bincount(minlength=6) / 2000
+    assert torch.allclose(counts, torch.tensor([1 / 3, 1 / 2, 1 / 3, 1 / 3, 1 / 2, 1]), atol=0.05)
+    assert torch.equal(rows_of_same_label(wanted.view(3, -1), labels, seeded()), rows.view(3, -1))
+    assert rows_of_same_label(wanted[:0], labels).shape == (0,)
 
 
 def test_batches_are_functions_of_seed_and_index():

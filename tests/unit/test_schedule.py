@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from vqdiff_edu.diffusion.schedule import NoiseSchedule, betas_from_alphas_cumprod, check_timesteps, expand, q_sample
+from vqdiff_edu.diffusion.schedule import NoiseSchedule, betas_from_alphas_cumprod, coefficient, q_sample
 
 NAMED = {name: getattr(NoiseSchedule, name) for name in ("linear", "cosine", "sigmoid")}
 
@@ -149,18 +149,18 @@ def test_roots_are_taken_before_the_cast():
     assert q_sample(s, zero, 0, zero + 1).item() == pytest.approx(0.01, rel=4e-3)  # 1 - 0.9999 is 0 in bfloat16
 
 
-def test_expand_fits_scalars_and_batches():
+def test_coefficients_fit_scalars_and_batches():
     x = torch.zeros(3, 2, 4)
-    assert expand(torch.tensor(2.0, dtype=torch.float64), x).shape == (1, 1, 1)
-    column = expand(torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64), x)
+    assert coefficient(torch.tensor(2.0, dtype=torch.float64), x).shape == (1, 1, 1)
+    column = coefficient(torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64), x)
     assert column.shape == (3, 1, 1) and column.dtype == torch.float32
-    assert expand(torch.tensor([5.0]), torch.zeros(1)).tolist() == [5.0]
-    assert expand(torch.tensor(5.0), torch.tensor(0.0)).item() == 5.0
+    assert coefficient(torch.tensor([5.0]), torch.zeros(1)).tolist() == [5.0]
+    assert coefficient(torch.tensor(5.0), torch.tensor(0.0)).item() == 5.0
 
 
 def test_coefficients_follow_the_picture_to_its_device():
     x = torch.zeros(2, 1, device="meta")
-    moved = expand(torch.tensor([1.0, 2.0], dtype=torch.float64), x)
+    moved = coefficient(torch.tensor([1.0, 2.0], dtype=torch.float64), x)
     assert moved.device.type == "meta" and moved.dtype == torch.float32
 
 
@@ -173,7 +173,9 @@ def test_everything_on_a_gpu():
     torch.testing.assert_close(there.cpu(), q_sample(s, x, t, noise))
 
 
-def test_check_timesteps_gives_int64_in_the_shape_of_t():
-    assert check_timesteps(3, 10).item() == 3
-    steps = check_timesteps(torch.tensor([[0], [9]], dtype=torch.int16), 10)
-    assert steps.dtype == torch.int64 and steps.shape == (2, 1)
+def test_the_table_is_looked_up_where_t_lives_and_copied_there_once():
+    s, t = NoiseSchedule.linear(100), torch.zeros(3, dtype=torch.int64, device="meta")
+    assert s.alpha_bar(t).device.type == "meta"
+    assert s.alpha_bar(t).dtype == torch.float64
+    assert s._table(t.device) is s._table(t.device)
+    assert s.alphas_cumprod.device.type == "cpu"

@@ -39,13 +39,19 @@ def write(path: Path, *cells) -> Path:
 def execute(tmp_path):
     """execute.py, living in a repository of its own."""
     module = load("execute")
-    module.ROOT, module.NBS, module.PACKAGE = tmp_path, tmp_path / "nbs", tmp_path / "vqdiff_edu"
-    module.LEDGER = tmp_path / "results" / "executed.json"
+    module.ROOT, module.LEDGER = tmp_path, tmp_path / "results" / "executed.json"
     return module
 
 
+def run_main(module, *arguments: str) -> None:
+    """The script's `main`, as if called with these arguments."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["script", *arguments])
+        module.main()
+
+
 def test_execute_stores_outputs_and_provenance_and_passes_over_eval_false(execute):
-    path = write(execute.NBS / "1" / "02_x.ipynb", code("#| eval: false\n1 / 0", [OUTPUT]), code("print(6 * 7)"), text("end"))
+    path = write(execute.ROOT / "nbs" / "1" / "02_x.ipynb", code("#| eval: false\n1 / 0", [OUTPUT]), code("print(6 * 7)"), text("end"))
     execute.execute(path, "laptop", None, False)
     cells = json.loads(path.read_text())["cells"]
     assert cells[0]["outputs"][0]["text"] == ["kept\n"]
@@ -56,15 +62,15 @@ def test_execute_stores_outputs_and_provenance_and_passes_over_eval_false(execut
 
 
 def test_execute_leaves_a_failing_notebook_alone_and_shows_the_cell(execute):
-    path = write(execute.NBS / "02_x.ipynb", code("a = 1"), code("a / 0"))
+    path = write(execute.ROOT / "nbs" / "02_x.ipynb", code("a = 1"), code("a / 0"))
     before = path.read_bytes()
-    with pytest.raises(SystemExit, match=r"(?s)02_x.ipynb failed in cell 1.*a / 0.*ZeroDivisionError"):
+    with pytest.raises(execute.Failed, match=r"(?s)02_x.ipynb failed in cell 1.*a / 0.*ZeroDivisionError"):
         execute.execute(path, "laptop", None, False)
     assert path.read_bytes() == before and not execute.LEDGER.exists()
 
 
 def test_execute_refuses_to_store_what_came_from_the_stand_in(execute, tmp_path):
-    path = write(execute.NBS / "02_x.ipynb", code('SOURCES_USED = {"digits": "stand-in"}'))
+    path = write(execute.ROOT / "nbs" / "02_x.ipynb", code('SOURCES_USED = {"digits": "stand-in"}'))
     before = path.read_bytes()
     with pytest.raises(execute.Refused, match="stand-in"):
         execute.execute(path, "laptop", None, False)
@@ -73,22 +79,33 @@ def test_execute_refuses_to_store_what_came_from_the_stand_in(execute, tmp_path)
     assert (tmp_path / "out" / "02_x.ipynb").exists() and path.read_bytes() == before and not execute.LEDGER.exists()
 
 
-def test_hash_follows_the_modules_that_a_chapter_reaches(execute):
-    execute.PACKAGE.mkdir()
-    for name, source in {"data": "", "schedule": "from .data import x", "viz": ""}.items():
-        (execute.PACKAGE / f"{name}.py").write_text(source)
-    notebook = nbformat.v4.new_notebook(cells=[code("from vqdiff_edu.schedule import y")])
-    first = execute.code_hash(notebook)
-    (execute.PACKAGE / "viz.py").write_text("changed = 1")
-    assert execute.code_hash(notebook) == first
-    (execute.PACKAGE / "data.py").write_text("changed = 1")
-    assert execute.code_hash(notebook) != first
+def test_execute_goes_on_after_a_failure_and_names_it_at_the_end(execute, capsys):
+    for name, source in {"02_a": "print(1)", "03_b": "1 / 0", "06_c": "print(2)"}.items():
+        write(execute.ROOT / "nbs" / f"{name}.ipynb", code(source), text("end"))
+    with pytest.raises(SystemExit, match="1 of 3 not stored: 03_b"):
+        run_main(execute, "--profile", "laptop")
+    assert json.loads(execute.LEDGER.read_text()).keys() == {"02_a", "06_c"}
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_what_is_said_of_a_figure_does_not_make_a_run_stale(execute):
-    drawn = "#| label: fig-x\n#| fig-cap: {}\nplot(1)"
-    assert execute.cells_hash([drawn.format("a")]) == execute.cells_hash([drawn.format("b")]) == execute.cells_hash(["plot(1)"])
-    assert execute.cells_hash(["#| eval: false\nplot(1)"]) != execute.cells_hash(["plot(1)"]) != execute.cells_hash(["plot(2)"])
+def test_execute_passes_over_what_is_fresh(execute, capsys):
+    for name in ("02_a", "03_b"):
+        write(execute.ROOT / "nbs" / f"{name}.ipynb", code("print(1)"), text("end"))
+    run_main(execute, "--profile", "laptop", "02_a")
+    capsys.readouterr()
+    run_main(execute, "--stale", "--list")
+    assert capsys.readouterr().out == "1 stale\nnbs/03_b.ipynb\n"
+    write(execute.ROOT / "nbs" / "02_a.ipynb", code("print(2)"), text("end"))
+    run_main(execute, "--stale", "--list")
+    assert capsys.readouterr().out.splitlines()[0] == "2 stale"
+
+
+def test_printed_text_stays_on_its_side_of_a_picture():
+    execute = load("execute")
+    picture = nbformat.v4.new_output("display_data", {"image/png": "QUJD"})
+    pieces = [("stdout", "a\n"), ("stderr", "w\n"), ("stdout", "b\n"), None, ("stdout", "c\n")]
+    outputs = [picture if p is None else nbformat.v4.new_output("stream", name=p[0], text=p[1]) for p in pieces]
+    assert [o.get("text", "picture") for o in execute.merged(outputs)] == ["a\nb\n", "picture", "c\n", "w\n"]
 
 
 def test_of_a_progress_bar_the_last_state_is_kept():
@@ -165,10 +182,45 @@ def test_callout_keeps_its_title_and_is_no_section(render):
     assert "Section 21.1</a>" in " ".join(made.split())
 
 
-def test_fidelity_names_a_module_without_a_notebook():
-    assert load("fidelity").compare("export", {"vqdiff_edu/old.py": "x"}, {}, "r") == [
-        "vqdiff_edu/old.py: no notebook exports it; delete it, or restore its notebook"
-    ]
+@pytest.fixture
+def fidelity(tmp_path):
+    """fidelity.py, before a small project whose package was just exported."""
+    module = load("fidelity")
+    settings = (SCRIPTS.parent / "settings.ini").read_text().replace("vqdiff_edu", "tiny")
+    (tmp_path / "settings.ini").write_text(settings)
+    write(tmp_path / "nbs" / "02_x.ipynb", code("#| default_exp x"), code("#| export\nA = 1"), text("end"))
+    (tmp_path / "tiny").mkdir()
+    module.ROOT = tmp_path
+    module.call(tmp_path, "git init --quiet && nbdev_export && nbdev_clean")
+    return module
+
+
+def test_fidelity_sees_an_edited_module_and_a_notebook_that_is_not_clean(fidelity, capsys):
+    fidelity.main()
+    assert "the package is what they export" in capsys.readouterr().out
+    module, notebook = fidelity.ROOT / "tiny" / "x.py", fidelity.ROOT / "nbs" / "02_x.ipynb"
+    module.write_text(module.read_text().replace("A = 1", "A = 2"))
+    with pytest.raises(SystemExit, match="tiny/x.py"):
+        fidelity.main()
+    module.write_text(module.read_text().replace("A = 2", "A = 1"))
+    notebook.write_text(notebook.read_text().replace('"execution_count": null', '"execution_count": 7'))
+    with pytest.raises(SystemExit, match="nbs/02_x.ipynb"):
+        fidelity.main()
+
+
+@pytest.mark.parametrize(
+    ("quarto", "code", "said"), [(None, 0, "Quarto is not on the PATH"), ("exit 3", 1, "Quarto failed"), ("exit 0", 0, "")]
+)
+def test_the_book_fails_where_quarto_fails_and_is_a_preview_without_it(tmp_path, monkeypatch, capsys, quarto, code, said):
+    book, called = load("book"), []
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if quarto:
+        (tmp_path / "quarto").write_text(f"#!/bin/sh\n{quarto}\n")
+        (tmp_path / "quarto").chmod(0o755)
+    monkeypatch.setattr(book, "python", lambda *command: called.append(command[0]) or 0)
+    assert book.render() is (code == 0)
+    assert said in capsys.readouterr().out
+    assert called == ([] if quarto else ["scripts/render.py"])
 
 
 def test_the_notebook_that_was_running_is_named():

@@ -1,14 +1,9 @@
-"""The training loop: what a step does, what a run leaves behind, several processes, studies.
-
-Run as a program (by torchrun, below), this file trains and saves what each rank ended with: `test_training.py FOLDER`.
-"""
+"""The training loop: what a step does, what a run leaves behind, studies. Several processes have a file of their own."""
 
 import json
-import os
 import random
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,10 +12,12 @@ from torch import nn
 
 from vqdiff_edu import training
 from vqdiff_edu.data import Batches
+from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
 from vqdiff_edu.training import (
     Recipe,
     begin,
     by_profile,
+    code_key,
     ema_update,
     ema_weight,
     fit,
@@ -31,8 +28,11 @@ from vqdiff_edu.training import (
     save,
     seed_everything,
     study,
+    tensors_of,
     train_step,
 )
+
+from ..reads import Reads
 
 RECIPE = Recipe("unit", steps=60, batch_size=8, lr=1e-2, ema_decay=0.9, log_every=10, checkpoint_every=30, seed=2)
 
@@ -118,7 +118,7 @@ def test_fingerprint_changes_with_every_field():
     other |= {"log_every": 11, "channels_last": True}
     assert set(other) == {f.name for f in training.dataclasses.fields(Recipe)}
     assert len({change(**{name: value}).fingerprint() for name, value in other.items()} | {RECIPE.fingerprint()}) == len(other) + 1
-    assert change(betas=[0.9, 0.99]).fingerprint() == RECIPE.fingerprint()  # as read back from JSON
+    assert change(compile="reduce-overhead").fingerprint() != change(compile=True).fingerprint()
 
 
 def test_learning_rate_by_hand():
@@ -132,7 +132,7 @@ def test_learning_rate_by_hand():
 
 
 def test_the_first_average_is_the_first_model_and_the_last_share_is_one_minus_decay():
-    assert ema_weight(0, 0.999) == 1
+    assert [ema_weight(n, 0.999) for n in (0, 1, 9, 81)] == [1, 9 / 10, 1 / 2, 1 / 10]
     assert ema_weight(100_000, 0.999) == pytest.approx(0.001)
     assert all(ema_weight(n, 0.999) >= ema_weight(n + 1, 0.999) for n in range(10_000))
 
@@ -141,7 +141,7 @@ def test_ema_update_moves_parameters_and_copies_buffers():
     model, average = Regression(), Regression()
     model.mean.fill_(3.0), model.calls.fill_(5)
     want = 0.75 * flat(average) + 0.25 * flat(model)
-    ema_update(average, model, 0.25)
+    ema_update(tensors_of(average), tensors_of(model), 0.25)
     assert torch.allclose(flat(average), want)
     assert torch.equal(average.mean, model.mean) and average.calls == 5
 
@@ -176,7 +176,7 @@ def test_fit_learns_and_tells(tmp_path):
     card = json.loads(json.dumps(run.card))
     assert card["fingerprint"] == RECIPE.fingerprint() and card["recipe"]["lr"] == 1e-2 and card["seed"] == 2
     assert card["parameters"] == 97 and card["profile"] == profile() and card["versions"]["torch"] == torch.__version__.split("+")[0]
-    assert Recipe(**card["recipe"]) == RECIPE
+    assert Recipe(**card["recipe"] | {"betas": tuple(card["recipe"]["betas"])}) == RECIPE
 
 
 def test_same_recipe_same_run_other_seed_other_run(tmp_path):
@@ -231,11 +231,52 @@ def test_channels_last_reaches_the_kernels(tmp_path):
     assert task.model.weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_compiling_is_for_the_trained_model_only(tmp_path, monkeypatch):
-    asked, task = [], Task()
-    monkeypatch.setattr(nn.Module, "compile", lambda self: asked.append(self))
-    run = fit(task, batches(), change(steps=2, compile=True), tmp_path)
-    assert len(asked) == 1 and asked[0] is task.model and run.model is not task.model
+@pytest.mark.parametrize(("how", "mode"), [(True, None), ("reduce-overhead", "reduce-overhead")])
+def test_compiling_is_for_the_trained_model_only(tmp_path, monkeypatch, how, mode):
+    asked, marks, task = [], [], Task()
+    monkeypatch.setattr(nn.Module, "compile", lambda self, mode: asked.append((self, mode)))
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marks.append(1))
+    run = fit(task, batches(), change(steps=2, compile=how), tmp_path)
+    assert asked == [(task.model, mode)] and run.model is not task.model
+    assert len(marks) == (2 if isinstance(how, str) else 0)  # graphs of one step must not be replayed into the next
+
+
+def test_a_step_reads_nothing_back(tmp_path):
+    t = begin(Task(), batches(), RECIPE, tmp_path)
+    train_step(t)  # the optimizer makes its state
+    with Reads() as reads:
+        train_step(t)
+        train_step(t)
+    assert reads.found == []
+    with Reads() as reads:
+        log(t)
+    assert reads.found  # and what is printed is read
+
+
+class Codes:
+    """A gradient codebook; from step 30 on nothing comes near its second code."""
+
+    def __init__(self):
+        torch.manual_seed(0)
+        self.model, self.calls, self.revived = VectorQuantizer(2, 1, ema_decay=None, kmeans_init=False), 0, []
+        with torch.no_grad():
+            self.model.codebook.copy_(torch.tensor([[0.0], [9.0]]))
+
+    def loss(self, batch, generator):
+        self.calls += 1
+        return self.model(torch.tensor([[0.0], [20.0 if self.calls < 30 else 0.0]])).loss, {}
+
+
+def test_fit_revives_codes_that_learn_by_gradient_also_in_the_average(tmp_path):
+    task = Codes()
+    t = begin(task, batches(), change(ema_decay=0.999, lr=0.1), tmp_path)
+    places = []
+    for _ in range(60):
+        train_step(t)
+        places.append([task.model.codebook[1].item(), t.average.codebook[1].item()])
+    dead = next(step for step, (code, _) in enumerate(places) if code == 0)
+    assert places[dead - 1][0] > 9 and places[dead - 1][1] > 9
+    assert places[dead][1] == 0  # not on the way between the old place and the new one
 
 
 def test_data_that_ends_starts_again(tmp_path):
@@ -297,24 +338,6 @@ def test_importing_does_not_import_accelerate():
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
-# ---------------------------------------------------------------- several processes
-
-
-def test_two_processes_learn_what_one_learns(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__, str(tmp_path)]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
-    assert first["processes"] == second["processes"] == 2
-    assert all(torch.equal(first["average"][k], second["average"][k]) for k in first["average"])  # the average and its buffers
-    assert all(torch.equal(first["model"][k], second["model"][k]) for k in first["model"])
-    assert first["loss"] == second["loss"]
-    alone = fit(Task(), batches(), change(steps=20), tmp_path / "alone")
-    assert alone.history[-1]["loss"] == pytest.approx(first["loss"], rel=1e-3)
-    want = alone.model.state_dict()
-    assert all(torch.allclose(first["average"][k], want[k], atol=1e-4) for k in want if k.startswith("net"))
-
-
 # ---------------------------------------------------------------- studies
 
 
@@ -348,10 +371,90 @@ def test_a_study_stopped_half_way_goes_on(repository):
 
 
 def test_a_study_of_another_profile_runs_anew(repository, monkeypatch):
-    study("squares", lambda x: {"square": x}, [{"x": (1, 2)}])
-    assert study("squares", lambda x: {"square": 0}, [{"x": (1, 2)}])[0]["outcome"]["square"] == [1, 2]
-    monkeypatch.setenv("VQDIFF_PROFILE", "gpu")
-    assert study("squares", lambda x: {"square": 0}, [{"x": (1, 2)}])[0]["outcome"]["square"] == 0
+    answers = [[1, 2], 0]
+
+    def answer(x):
+        return {"square": answers.pop(0)}
+
+    for name, want in (("laptop", [1, 2]), ("laptop", [1, 2]), ("gpu", 0)):
+        monkeypatch.setenv("VQDIFF_PROFILE", name)
+        assert study("squares", answer, [{"x": (1, 2)}])[0]["outcome"]["square"] == want
+
+
+def written(text: str, name: str = "run"):
+    """A function from the text of a notebook's cell."""
+    written.count += 1
+    cell, scope = f"<cell {written.count}>", {"__name__": "__main__"}
+    training.linecache.cache[cell] = (len(text), None, text.splitlines(True), cell)
+    exec(compile(text, cell, "exec"), scope)
+    return scope[name]
+
+
+written.count = 0
+CELL = """
+def helper(x):
+    return x + 1
+
+
+class Model:
+    size = 3
+
+    def __call__(self, x):
+        return helper(x)
+
+
+TABLE = {"twice": lambda x: 2 * x}
+
+
+def run(x):
+    return {"y": Model()(x) + TABLE["twice"](x)}
+
+
+def other(x):
+    return x
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("    return {", "    # a comment\n    return {", True),
+        ("def run(x):", 'def run(x):\n    """A docstring."""', True),
+        ("def other(x):\n    return x", "def other(x):\n    return -x", True),  # it is not reached
+        ("return {", "x = x\n    return {", False),
+        ("return x + 1", "return x + 2", False),
+        ("return helper(x)", "return helper(-x)", False),
+        ("lambda x: 2 * x", "lambda x: 3 * x", False),
+        ("def helper", "#| exports\ndef helper", True),  # only a cell's first line says that it is exported
+    ],
+)
+def test_the_key_of_a_study_follows_the_code_that_its_run_reaches(before, after, same):
+    assert CELL.count(before) == 1
+    assert (code_key(written(CELL)) == code_key(written(CELL.replace(before, after)))) is same
+
+
+def test_code_that_is_exported_to_the_package_is_no_part_of_a_key():
+    cells = {n: "#| exports\n" + CELL.replace("x + 1", f"x + {n}") for n in (1, 2)}
+    mine = [written("def run(x):\n    return helper(x)\n") for _ in cells]
+    for run, cell in zip(mine, cells.values()):
+        run.__globals__["helper"] = written(cell, "helper")
+    assert code_key(mine[0]) == code_key(mine[1])
+
+
+def test_rows_of_changed_code_are_measured_again_and_replaced(repository):
+    cases = [{"x": 2}, {"x": 3}]
+    study("squares", written("def run(x):\n    return {'y': x}\n"), cases)
+    squared = written("def run(x):\n    return {'y': x**2}\n")
+    assert [row["outcome"]["y"] for row in study("squares", squared, cases[:1])] == [4]
+    rows = json.loads(repository.read_text())
+    assert sorted((row["case"]["x"], row["outcome"]["y"]) for row in rows) == [(2, 4), (3, 3)]
+    assert {row["code"] for row in rows if row["outcome"]["y"] == 4} == {code_key(squared)}
+
+
+def test_a_row_that_says_nothing_of_its_code_is_measured_again(repository):
+    repository.parent.mkdir()
+    repository.write_text(json.dumps([{"case": {"x": 2}, "outcome": {"y": 7}, "seconds": None, "source": "mnist", "profile": "laptop"}]))
+    assert study("squares", lambda x: {"y": x}, [{"x": 2}])[0]["outcome"]["y"] == 2
 
 
 def test_smoke_neither_reads_nor_writes(repository, monkeypatch):
@@ -364,23 +467,13 @@ def test_smoke_neither_reads_nor_writes(repository, monkeypatch):
 
 def test_a_study_on_a_standin_is_not_kept(repository, monkeypatch, capsys):
     monkeypatch.setattr(training, "SOURCES_USED", {"digits, train, stand-in": "stand-in", "digits, train, auto": "mnist"})
-    study("squares", lambda x: {"square": x * x}, [{"x": 2}])
+
+    def square(x):
+        return {"square": x * x}
+
+    study("squares", square, [{"x": 2}])
     assert len(json.loads(repository.read_text())) == 1 and not capsys.readouterr().out  # a stand-in that was asked for is no lack
     monkeypatch.setattr(training, "SOURCES_USED", {"digits, train, auto": "stand-in"})
-    rows = study("squares", lambda x: {"square": x * x}, [{"x": 2}, {"x": 3}])
+    rows = study("squares", square, [{"x": 2}, {"x": 3}])
     assert [row["outcome"]["square"] for row in rows] == [4, 9] and len(json.loads(repository.read_text())) == 1
     assert "squares.json: measured on mnist, stand-in, read from results/; the data here are a stand-in" in capsys.readouterr().out
-
-
-if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    task = Task()
-    run = fit(task, batches(), change(steps=20), folder)
-    rank = int(os.environ["RANK"])
-    state = {
-        "average": run.model.state_dict(),
-        "model": task.model.state_dict(),
-        "processes": run.card["processes"],
-        "loss": run.history[-1]["loss"],
-    }
-    torch.save(state, folder / f"{rank}.pt")

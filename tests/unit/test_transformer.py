@@ -14,8 +14,8 @@ from vqdiff_edu.transformer import (
     attention,
     attention_weights,
     causal_mask,
-    choose,
     generate_tokens,
+    sample_token,
 )
 
 
@@ -148,7 +148,7 @@ def test_shapes():
 def jacobian(causal, context_dim=None):
     """|d y_i / d x_j| through three blocks: [i, j]."""
     torch.manual_seed(0)
-    blocks = [Block(8, 2, context_dim, causal).double() for _ in range(3)]
+    blocks = [Block(8, 2, context_dim=context_dim, causal=causal).double() for _ in range(3)]
     x, context = tensors((1, 5, 8), (1, 3, 6))
 
     def run(x):
@@ -275,7 +275,7 @@ class Script(Transformer):
         super().__init__(5, 4, heads=1)
         self.script = torch.tensor(script)
 
-    def forward(self, tokens, context=None, cache=None, mask=None):
+    def forward(self, tokens, context=None, *, cache=None, mask=None):
         n = tokens.shape[1]
         return 9.0 * F.one_hot(self.script[:, :n], 5).transpose(1, 2).float()
 
@@ -294,10 +294,10 @@ def test_drawing_follows_the_temperature():
     p = torch.tensor([0.7, 0.2, 0.1])
     generator = torch.Generator().manual_seed(0)
     for temperature in (1.0, 2.0):
-        drawn = choose(p.log().expand(20_000, 3), temperature, generator)
+        drawn = sample_token(p.log().expand(20_000, 3), temperature, generator)
         wanted = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
         assert torch.allclose(torch.bincount(drawn) / 20_000, wanted, atol=0.015)
-    assert choose(p.log()[None]).item() == 0
+    assert sample_token(p.log()[None]).item() == 0
 
 
 def test_generation_leaves_no_trace():

@@ -81,6 +81,29 @@ def test_every_parameter_gets_a_gradient():
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
+def test_dropped_labels_come_from_the_models_generator_if_it_has_one():
+    model, t, label = small(label_dropout=0.5).train(), torch.zeros(64, dtype=torch.long), torch.full((64,), 3)
+    before, outcomes = torch.get_rng_state(), []
+    for _ in range(2):
+        model.generator = torch.Generator().manual_seed(7)
+        outcomes.append(model.condition(t, label))
+    assert torch.equal(*outcomes)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.equal(outcomes[0][0], outcomes[0][-1]) or outcomes[0].unique(dim=0).shape[0] == 2
+
+
+def test_a_time_may_be_a_fraction():
+    model, x = awake(small()), torch.randn(2, 1, 28, 28)
+    whole, same, between = (model(x, torch.tensor(t)) for t in ([3, 3], [3.0, 3.0], [3.5, 3.5]))
+    assert torch.equal(whole, same)
+    assert not torch.allclose(whole, between, atol=1e-5)
+
+
+def test_hands_turn_at_frequencies_that_fall_by_one_factor_and_would_reach_the_longest_period_next():
+    e = timestep_embedding(torch.tensor([1]), 8, max_period=10_000.0)[0].double()
+    assert torch.allclose(torch.atan2(e[4:], e[:4]), torch.tensor([1.0, 0.1, 0.01, 0.001]).double(), atol=1e-6)
+
+
 def test_timestep_embedding_is_made_of_hands():
     e = timestep_embedding(torch.tensor([0, 7]), 8)
     assert torch.equal(e[0], torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0]))

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from vqdiff_edu.quantization import vector_quantizer
 from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer, batch_perplexity, kmeans, nearest_code, spread_start, sum_by_code
 
+from ..reads import Reads
+
 
 def state_of(quantizer):
     return {name: value.clone() for name, value in quantizer.state_dict().items()}
@@ -135,6 +137,25 @@ def test_a_code_that_never_wins_stays_where_it_was():
 
 
 @pytest.mark.parametrize("ema_decay", [None, 0.99])
+def test_revival_draws_from_the_generator_it_is_given(ema_decay):
+    def revived(seed):
+        quantizer = VectorQuantizer(8, 2, ema_decay=ema_decay, kmeans_init=False, generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            quantizer.codebook.copy_(torch.full((8, 2), 50.0))
+        quantizer(torch.rand(100, 2, generator=torch.Generator().manual_seed(0)))
+        quantizer.after_step(torch.optim.SGD([torch.zeros(1)]))
+        return quantizer.codebook.detach()
+
+    before = torch.get_rng_state()
+    VectorQuantizer(8, 2, kmeans_init=False)  # the initial codes are drawn as those of any module
+    after = torch.get_rng_state()
+    torch.set_rng_state(before)
+    first = revived(1)
+    assert torch.equal(torch.get_rng_state(), after)
+    assert torch.equal(first[1:], revived(1)[1:]) and not torch.equal(first[1:], revived(2)[1:])
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.99])
 def test_idle_codes_are_put_on_vectors_of_the_batch_and_stay_there(ema_decay):
     torch.manual_seed(0)
     quantizer = VectorQuantizer(8, 2, ema_decay=ema_decay, kmeans_init=False)
@@ -144,6 +165,7 @@ def test_idle_codes_are_put_on_vectors_of_the_batch_and_stay_there(ema_decay):
         quantizer.total.copy_(quantizer.codebook)
     z = torch.rand(100, 2)
     quantizer(z)  # code 0 wins all; the others' counts fall to 0.99
+    quantizer.after_step(torch.optim.SGD([torch.zeros(1)]))
     near = torch.cdist(quantizer.codebook.detach(), z).amin(1)
     assert (near[1:] < 1e-6).all()
     assert torch.equal(quantizer.count[1:], torch.ones(7))
@@ -157,14 +179,68 @@ def test_revival_of_a_gradient_codebook_leaves_it_a_parameter_that_learns():
     quantizer = VectorQuantizer(8, 2, ema_decay=None, kmeans_init=False)
     optimizer = torch.optim.SGD(quantizer.parameters(), lr=1.0)
     z = torch.rand(64, 2) + 5
-    out = quantizer(z)  # revives, between the forward pass and the backward pass
+    out = quantizer(z)
     out.loss.backward()
-    assert quantizer.codebook.is_leaf and quantizer.codebook.requires_grad
     before = quantizer.codebook.detach().clone()
     optimizer.step()
     winners = out.indices.unique()
     moved = (quantizer.codebook.detach() - before).abs().sum(1) > 0
-    assert moved[winners].all() and moved.sum() == len(winners)
+    assert moved[winners].all() and moved.sum() == len(winners) < 8
+    quantizer.after_step(optimizer)  # revives the others
+    assert quantizer.codebook.is_leaf and quantizer.codebook.requires_grad
+    assert len(quantizer(z).indices.unique()) > len(winners)
+
+
+def test_a_cosine_codebook_that_learns_by_gradient_revives_and_goes_on():
+    torch.manual_seed(0)
+    quantizer = VectorQuantizer(8, 2, ema_decay=None, metric="cosine", kmeans_init=False)
+    optimizer = torch.optim.Adam(quantizer.parameters(), lr=0.1)
+    z = torch.tensor([[3.0, 1.0]]) + 0.1 * torch.randn(64, 2)
+    for _ in range(3):
+        optimizer.zero_grad()
+        quantizer(z).loss.backward()  # most codes are idle: a move before this line would spoil the graph
+        optimizer.step()
+        quantizer.after_step(optimizer)
+    assert F.cosine_similarity(quantizer.codebook.detach(), torch.tensor([[3.0, 1.0]])).min() > 0.9
+
+
+def starved(average=None):
+    """Two codes that Adam moves by gradient; then the second wins nothing and is revived on the vectors, all of them zero."""
+    quantizer = VectorQuantizer(2, 1, ema_decay=None, kmeans_init=False)
+    optimizer = torch.optim.Adam(quantizer.parameters(), lr=0.1)
+    with torch.no_grad():
+        quantizer.codebook.copy_(torch.tensor([[0.0], [9.0]]))
+
+    def step(z):
+        optimizer.zero_grad()
+        quantizer(z).loss.backward()
+        optimizer.step()
+        quantizer.after_step(optimizer, average)
+
+    for _ in range(20):
+        step(torch.tensor([[0.0], [20.0]]))
+    assert quantizer.codebook[1] > 10  # it has momentum
+    quantizer.count[1] = 0.0
+    step(torch.zeros(3, 1))
+    return quantizer, step
+
+
+def test_a_revived_code_is_not_carried_on_by_the_momentum_of_the_dead_one():
+    quantizer, step = starved()
+    assert quantizer.codebook[1].item() == 0
+    with torch.no_grad():
+        quantizer.codebook[1] = 0.5  # so that it wins nothing
+        quantizer.count[1] = 5.0  # and is not moved once more
+    step(torch.zeros(3, 1))
+    assert quantizer.codebook[1].item() == 0.5
+
+
+def test_a_revived_code_of_the_averaged_weights_moves_as_well():
+    average = VectorQuantizer(2, 1, ema_decay=None, kmeans_init=False)
+    with torch.no_grad():
+        average.codebook.copy_(torch.tensor([[3.0], [7.0]]))
+    starved(average)
+    assert average.codebook.flatten().tolist() == [3.0, 0.0]
 
 
 def test_a_gradient_codebook_is_not_moved_by_following(z):
@@ -202,6 +278,11 @@ def test_a_loaded_codebook_is_not_started_again(z):
     fresh = VectorQuantizer(7, 4, revive_below=0.0)
     fresh.load_state_dict(trained.state_dict())
     assert bool(fresh.started)
+    started = VectorQuantizer(7, 4)
+    started(z)
+    started.load_state_dict(VectorQuantizer(7, 4).state_dict())
+    started(z + 100)
+    assert (started.codebook - 100).abs().max() < 6  # nor is one that was not placed taken for placed
     expected = copy.deepcopy(trained)
     expected(z + 0.1), fresh(z + 0.1)
     assert same(expected.state_dict(), fresh.state_dict())
@@ -220,6 +301,23 @@ def test_the_shipped_model_loads_with_its_codes():
 
 
 # ---------------------------------------------------------------- the start
+
+
+def test_the_start_draws_from_the_generator_it_is_given(z):
+    first, again, other = (VectorQuantizer(7, 4, generator=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    first(z), again(z), other(z)
+    assert torch.equal(first.codebook, again.codebook) and not torch.equal(first.codebook, other.codebook)
+
+
+def test_the_average_of_a_started_quantizer_is_not_started_again(z):
+    quantizer = VectorQuantizer(7, 4)
+    average = copy.deepcopy(quantizer)
+    quantizer(z)
+    for old, new in zip(average.buffers(), quantizer.buffers()):
+        old.copy_(new)  # what a training does with the buffers of its average
+    expected = copy.deepcopy(quantizer)
+    expected(z + 0.1), average(z + 0.1)
+    assert torch.equal(expected.codebook, average.codebook)
 
 
 def test_start_places_the_codes_on_the_first_batch_only(z):
@@ -251,6 +349,21 @@ def test_kmeans_finds_clouds_that_are_apart():
     points = centres.repeat(50, 1) + torch.randn(600, 3)
     found = kmeans(points, 12)
     torch.testing.assert_close(torch.cdist(centres, found).amin(1), torch.zeros(12), atol=1.0, rtol=0)
+
+
+def test_the_second_seed_is_drawn_by_squared_distance():
+    """Points 0, 1 and 4, all pairs: (first, second) has probability 1/3 · d² / Σ d², by distance 1/3 · d / Σ d."""
+    points, draws = torch.tensor([[0.0], [1.0], [4.0]]), 6000
+    generator = torch.Generator().manual_seed(0)
+    seen = torch.zeros(3, 3)
+    place = {0.0: 0, 1.0: 1, 4.0: 2}
+    for _ in range(draws):
+        first, second = spread_start(points, 2, generator).flatten().tolist()
+        seen[place[first], place[second]] += 1
+    squares = (points - points.t()).square()
+    wanted = squares / squares.sum(1, keepdim=True) / 3
+    error = (wanted * (1 - wanted) / draws).sqrt()
+    assert ((seen / draws - wanted).abs() <= 4 * error).all()  # 0 → 1: 0.020, where drawing by distance gives 0.067
 
 
 def test_spread_start_takes_vectors_and_no_vector_twice():
@@ -317,21 +430,48 @@ def test_perplexity_agrees_with_that_of_the_metrics(z):
     assert out.perplexity.item() == pytest.approx(perplexity(out.indices, 7), rel=1e-5)
 
 
-def test_processes_average_counts_and_share_choices(monkeypatch):
+def test_processes_add_up_counts_and_share_choices(monkeypatch):
     """Two processes, played by hand: what the other one adds must arrive in the running mean."""
     calls = []
     monkeypatch.setattr(vector_quantizer.dist, "is_available", lambda: True)
     monkeypatch.setattr(vector_quantizer.dist, "is_initialized", lambda: True)
-    monkeypatch.setattr(vector_quantizer.dist, "get_world_size", lambda: 2)
     monkeypatch.setattr(vector_quantizer.dist, "all_reduce", lambda t: t.add_(3.0))
     monkeypatch.setattr(vector_quantizer.dist, "broadcast", lambda t, source: calls.append(source))
-    quantizer = VectorQuantizer(2, 1, ema_decay=0.5)
+    quantizer = VectorQuantizer(2, 1, ema_decay=0.5, kmeans_init=False, revive_below=0.0)
     quantizer.codebook.copy_(torch.tensor([[0.0], [10.0]]))
     quantizer.total.copy_(quantizer.codebook)
-    quantizer.started.fill_(True)
     quantizer(torch.tensor([[1.0], [9.0], [9.0]]))
-    counts = torch.tensor([[0.5 + 0.5 * (1 + 3) / 2], [0.5 + 0.5 * (2 + 3) / 2]])
-    totals = torch.tensor([[0.5 * (1 + 3) / 2], [0.5 * 10 + 0.5 * (18 + 3) / 2]])
+    counts = torch.tensor([[0.5 + 0.5 * (1 + 3)], [0.5 + 0.5 * (2 + 3)]])
+    totals = torch.tensor([[0.5 * (1 + 3)], [0.5 * 10 + 0.5 * (18 + 3)]])
     torch.testing.assert_close(quantizer.codebook, totals / counts)
     quantizer.revive(torch.tensor([True, False]), torch.ones(4, 1))
     assert calls == [0]
+
+
+# ---------------------------------------------------------------- the device is not asked
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("options", [{}, {"ema_decay": None}, {"metric": "cosine"}, {"estimator": "rotation"}], ids=str)
+def test_a_quantizer_that_has_started_reads_nothing_back(z, options, training):
+    quantizer = VectorQuantizer(7, 4, **options)
+    optimizer = torch.optim.AdamW([quantizer.codebook.requires_grad_()], fused=True)
+    quantizer.codebook.requires_grad_(quantizer.ema_decay is None)
+    quantizer(z)
+    quantizer.train(training)
+    with Reads() as reads:
+        (quantizer(z.requires_grad_()).loss * 2).backward()
+        quantizer.after_step(optimizer)
+    assert reads.found == []
+
+
+def test_the_first_batch_may_be_read():
+    with Reads() as reads:
+        VectorQuantizer(7, 4)(torch.randn(20, 4))
+    assert reads.found
+
+
+def test_a_vector_that_is_not_finite_gives_a_loss_that_is_not_finite(z):
+    z[1, 2, 0, 0] = torch.nan
+    out = VectorQuantizer(7, 4, kmeans_init=False).eval()(z)
+    assert out.loss.isnan() and out.z_q.isnan().any()

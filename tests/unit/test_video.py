@@ -5,60 +5,59 @@ import re
 import subprocess
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from vqdiff_edu.codes.latent import LatentUNet
 from vqdiff_edu.crossmodal.audio import SpeechClassifier, speech
 from vqdiff_edu.crossmodal.video import (
     FEATURES,
     Film,
+    SpeechWriter,
     TemporalAttention,
     VideoTask,
     VideoUNet,
     audio_condition,
+    fourier_features,
     frame_features,
-    hands,
     measure_videos,
     median_curve,
     mp4_bytes,
+    null_frames,
     score_videos,
     show_strip,
-    speak,
     stretch_means,
     true_videos,
-    untold,
     video_noise,
     write_mp4,
     write_wav,
 )
 from vqdiff_edu.crossmodal.writing import energy_curve
 from vqdiff_edu.data import digits, to_float
-from vqdiff_edu.diffusion.parameterization import GaussianDiffusion
 from vqdiff_edu.diffusion.samplers import sample_ddim
-from vqdiff_edu.diffusion.schedule import NoiseSchedule
-from vqdiff_edu.diffusion.unet import UNet
 
 TEST = speech("test", "stand-in")
 SOME = TEST.subset(torch.arange(4))
 
 
-class Folds:
+class Folds(torch.nn.Module):
     """A codec that loses nothing: 4 × 4 pixels are the channels of one place."""
 
-    def encode(self, x):
+    quantizer = SimpleNamespace(embedding_dim=16)
+
+    def encode_latents(self, x):
         return F.pixel_unshuffle(x, 4)
 
-    def decode(self, z):
+    def decode_latents(self, z, quantize=True):
         return F.pixel_shuffle(z, 4)
 
 
 def image_model():
     torch.manual_seed(0)
-    model = UNet(16, (16,), 1, patch=1, embedding=32)
-    model.diffusion, model.codec = GaussianDiffusion(NoiseSchedule.cosine(100), "v"), Folds()
-    return awake(model)
+    return awake(LatentUNet(16, 16, 1, dim=16, num_timesteps=100, embedding=32))
 
 
 def awake(model):
@@ -71,7 +70,7 @@ def awake(model):
 
 def ready():
     torch.manual_seed(1)
-    return VideoUNet(image_model()).attach(SpeechClassifier()).eval()
+    return SpeechWriter(VideoUNet(image_model()), SpeechClassifier(), Folds()).eval()
 
 
 def test_an_untrained_network_draws_with_every_frame_what_the_image_model_would():
@@ -162,14 +161,14 @@ def test_the_clip_vector_is_a_distribution():
     assert cond["clip"].shape == (4, 10) and torch.allclose(cond["clip"].sum(1), torch.ones(4))
 
 
-def test_hands():
-    angles = hands(torch.tensor([0.0, 0.5, 1.0]), 2)
+def test_fourier_features_are_cosines_and_sines_from_half_a_turn():
+    angles = fourier_features(torch.tensor([0.0, 0.5, 1.0]), 2)
     assert torch.allclose(angles, torch.tensor([[1, 1, 0, 0], [0, -1, 1, 0], [-1, 1, 0, 0.0]]), atol=1e-6)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_noise_is_standard_normal_and_shared_as_asked(share):
-    noise = video_noise((4000, 3, 1, 2, 2), share, torch.Generator().manual_seed(0)).flatten(2).transpose(1, 2).reshape(-1, 3)
+    noise = video_noise((4000, 3, 1, 2, 2), share, generator=torch.Generator().manual_seed(0)).flatten(2).transpose(1, 2).reshape(-1, 3)
     expected = share + (1 - share) * torch.eye(3)
     assert torch.allclose(torch.cov(noise.T), expected, atol=0.05) and noise.mean().abs() < 0.02
 
@@ -187,13 +186,13 @@ def test_the_task_withholds_the_word_and_sometimes_everything():
             seen.append((frames, clip))
             return super().forward(z, t, frames, clip)
 
-    model, n = Spy(image_model()).attach(SpeechClassifier()).train(), 200
-    task = VideoTask(model, dropout=0.4)
+    n = 200
+    task = VideoTask(SpeechWriter(Spy(image_model()).train(), SpeechClassifier(), Folds()), dropout=0.4)
     batch = {"image": digits("train", "stand-in").images[:n], "curve": torch.linspace(0.1, 1, 16).expand(n, 16)}
     rows = torch.zeros(n, dtype=torch.long)
     loss, parts = task.loss(batch | {"samples": TEST.samples[rows], "length": TEST.lengths[rows]}, torch.Generator().manual_seed(0))
     deaf, wordless = (seen[0][0][..., 0] == 0).all(1), (seen[0][1] == 0).all(1)
-    assert torch.equal(seen[0][0][deaf], untold(int(deaf.sum()))[:, keep_of(seen[0][0])])
+    assert torch.equal(seen[0][0][deaf], null_frames(int(deaf.sum()))[:, keep_of(seen[0][0])])
     assert loss.isfinite() and set(parts) >= {"mse"}
     assert abs(wordless.double().mean() - 0.4) < 0.15 and abs(deaf.double().mean() - 0.2) < 0.12 and (wordless | ~deaf).all()
 
@@ -218,40 +217,46 @@ def test_the_loss_is_that_of_the_diffusion_on_the_latents_of_writing():
     assert first.item() == again.item() and 0 < first.item() < 10
 
 
-def test_speak_gives_sixteen_frames_and_repeats_itself():
-    model = ready()
+def test_a_writer_gives_sixteen_frames_and_repeats_itself():
+    writer = ready()
     how = {"num_inference_steps": 2, "guidance_scale": 1.5}
-    one = speak(model, SOME.samples, SOME.lengths, **how, generator=torch.Generator().manual_seed(0))
-    two = speak(model, SOME.samples, SOME.lengths, **how, generator=torch.Generator().manual_seed(0))
+    one = writer(SOME.samples, SOME.lengths, **how, generator=torch.Generator().manual_seed(0))
+    two = writer(SOME.samples, SOME.lengths, **how, generator=torch.Generator().manual_seed(0))
     assert one.shape == (4, 16, 1, 28, 28) and torch.equal(one, two) and one.abs().max() <= 1
-    both = speak(model, SOME.samples, SOME.lengths, **how, guide="both", generator=torch.Generator().manual_seed(0))
+    both = writer(SOME.samples, SOME.lengths, **how, guide="both", generator=torch.Generator().manual_seed(0))
     assert both.shape == one.shape
 
 
-def test_speak_takes_its_defaults_from_the_card():
-    model = ready()
-    model.card = {"guidance_scale": 1.0, "num_inference_steps": 3}
-    told = speak(model, SOME.samples, SOME.lengths, guidance_scale=1.0, num_inference_steps=3, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(speak(model, SOME.samples, SOME.lengths, generator=torch.Generator().manual_seed(0)), told)
+def test_a_writer_takes_its_defaults_from_its_card():
+    writer = ready()
+    writer.card = {"guidance_scale": 1.0, "num_inference_steps": 3}
+    told = writer(SOME.samples, SOME.lengths, guidance_scale=1.0, num_inference_steps=3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(writer(SOME.samples, SOME.lengths, generator=torch.Generator().manual_seed(0)), told)
 
 
 def test_an_untrained_network_with_all_noise_shared_films_a_still():
-    model = ready()
-    film = speak(
-        model, SOME.samples, SOME.lengths, num_inference_steps=2, guidance_scale=1.0, share=1.0, generator=torch.Generator().manual_seed(0)
-    )
+    how = {"num_inference_steps": 2, "guidance_scale": 1.0, "share": 1.0}
+    film = ready()(SOME.samples, SOME.lengths, **how, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(film, film[:, :1].expand_as(film), atol=1e-4)
 
 
-def test_the_companions_are_not_weights_and_survive_a_copy():
-    model = ready()
-    assert all(key.split(".")[0] in ("image", "temporal", "frame") for key in model.state_dict())
-    assert copy.deepcopy(model).ears and isinstance(copy.deepcopy(model).image.codec, Folds)
-    assert len(list(model.parameters())) == len(list(VideoUNet(image_model()).parameters()))
+def test_the_pipeline_owns_its_parts_and_stores_one_of_them():
+    writer = ready()
+    assert all(key.split(".")[0] in ("image", "temporal", "frame") for key in writer.model.state_dict())
+    assert {name.split(".")[0] for name, _ in writer.named_parameters()} == {"model", "classifier"}  # this VQ-VAE has none
+    assert not any(p.requires_grad for p in writer.classifier.parameters())
+    assert isinstance(copy.deepcopy(writer).vqvae, Folds)
+
+
+def test_the_codec_sees_latents_in_the_coordinates_of_the_image_model():
+    writer = ready()
+    writer.model.image.scale.fill_(2.0)
+    x = to_float(digits("test", "stand-in").images[:3])
+    assert torch.allclose(writer.codec.encode(x), F.pixel_unshuffle(x, 4) / 2)
 
 
 def test_the_book_samplers_take_the_model():
-    model = ready()
+    model = ready().model
     z = sample_ddim(model.diffusion, model, (2, 16, 16, 7, 7), num_inference_steps=2, cond={"clip": torch.eye(10)[:2]}, guidance_scale=2.0)
     assert z.shape == (2, 16, 16, 7, 7) and z.isfinite().all()
 
@@ -304,6 +309,11 @@ def test_a_film_shows_what_it_was_given():
     frames = torch.frombuffer(bytearray(raw), dtype=torch.uint8).reshape(-1, 224, 224).float() / 127.5 - 1
     assert len(frames) > 16  # the last one is held
     assert (F.avg_pool2d(frames[:16, None], 8) - video).abs().mean() < 0.1 and (frames[-1] - frames[15]).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("name", ["film.m4v", "film.mov", "FILM.MP4"])
+def test_names_that_a_film_may_have(name, tmp_path):
+    assert write_mp4(tmp_path / name, torch.zeros(2, 1, 4, 4) - 1, torch.zeros(800), source=tmp_path / "voice.wav").exists()
 
 
 def test_a_page_embeds_its_films():
@@ -361,8 +371,6 @@ def test_measure_videos_reports_the_model_the_codec_and_the_real_thing():
 
 
 def test_double_precision_is_spoken_like_single():
-    model, how = ready(), {"num_inference_steps": 1, "guidance_scale": 1.5}
-    one, two = (
-        speak(model, x, SOME.lengths, **how, generator=torch.Generator().manual_seed(0)) for x in (SOME.samples, SOME.samples.double())
-    )
+    writer, how = ready(), {"num_inference_steps": 1, "guidance_scale": 1.5}
+    one, two = (writer(x, SOME.lengths, **how, generator=torch.Generator().manual_seed(0)) for x in (SOME.samples, SOME.samples.double()))
     assert torch.equal(one, two)

@@ -1,5 +1,9 @@
 """The VQ-VAE: shapes, who learns when, who receives which gradient, and the shipped model."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,8 +11,10 @@ from torch import nn
 
 from vqdiff_edu.data import digits, to_float
 from vqdiff_edu.quantization.vector_quantizer import Quantized, VectorQuantizer
-from vqdiff_edu.quantization.vqvae import VQVAE, ConvBlock, make_decoder, make_encoder, quantize_without_learning, stage_widths
+from vqdiff_edu.quantization.vqvae import VQVAE, ConvBlock, make_decoder, make_encoder, stage_widths
 from vqdiff_edu.registry import load_pretrained
+
+from ..reads import Reads
 
 
 def make(in_channels=1, downsample=4, seed=0, **options):
@@ -80,6 +86,49 @@ def test_losses_are_means_over_elements():
     assert out.quantization_error > 0 and z.shape == (3, 8, 4, 4)
 
 
+def test_the_quantization_error_compares_what_the_quantizer_compares():
+    model, x = make(metric="cosine", kmeans_init=False).eval(), pictures()
+    out, z = model(x), model.encode_latents(x)
+    directions = z / z.square().sum(1, keepdim=True).sqrt()
+    codes = model.quantizer.lookup(out.indices)
+    assert out.quantization_error.item() == pytest.approx((directions - codes).square().mean().item(), rel=1e-4)
+
+
+def test_the_output_is_a_tuple_that_others_can_take_apart():
+    out = make().eval()(pictures())
+    assert isinstance(out, tuple) and out._fields == ("x_hat", "loss", "recon_loss", "quantization_error", "indices", "perplexity")
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_pass_reads_nothing_back(training):
+    model, x = make(), pictures()
+    model(x)  # the start may
+    model.train(training)
+    with Reads() as reads:
+        model(x).loss.backward()
+    assert reads.found == []
+
+
+ONE_GRAPH = """
+import torch
+from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
+from vqdiff_edu.quantization.vqvae import VQVAE
+
+for options in ({}, {"ema_decay": None}, {"metric": "cosine"}, {"estimator": "rotation"}):
+    model, x = VQVAE(1, 16, VectorQuantizer(8, 4, **options), blocks=1), torch.rand(2, 1, 16, 16)
+    model(x)
+    for training in (False, True):
+        torch._dynamo.reset()
+        assert torch._dynamo.explain(model.train(training))(x).graph_count == 1, (options, training)
+"""
+
+
+def test_it_compiles_to_one_graph_once_the_quantizer_has_started():
+    plain = {**os.environ, "JAXTYPING_DISABLE": "1"}  # the shape checks of the tests would break the graph
+    done = subprocess.run([sys.executable, "-c", ONE_GRAPH], env=plain, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_asking_for_codes_never_moves_the_codebook():
     model, x = make().train(), pictures()
     model(x)  # k-means start
@@ -108,7 +157,7 @@ def test_the_mode_is_put_back_after_an_error(training):
 
     quantizer = Failing().train(training)
     with pytest.raises(RuntimeError):
-        quantize_without_learning(quantizer, torch.zeros(1, 8, 2, 2))
+        VQVAE(1, 16, quantizer).quantize(torch.zeros(1, 8, 2, 2))
     assert quantizer.training is training
 
 

@@ -4,35 +4,32 @@
 
 # %% auto #0
 __all__ = ['RATE', 'SPEAKERS', 'MIRRORS', 'RECORDING', 'CONTENT', 'SPEECH_NOTICE', 'WINDOW', 'HOP', 'NUM_MELS', 'FLOOR', 'SECOND',
-           'LONGEST_SECONDS', 'content_digest', 'unpack', 'download_speech', 'Speech', 'speech', 'hann', 'stft',
-           'power', 'hz_to_mel', 'mel_to_hz', 'mel_filters', 'log_mel', 'excerpt', 'loudest_second', 'level',
-           'spectrogram', 'scaled', 'read_wav', 'SpeechClassifier', 'classify', 'vary', 'mask', 'colour', 'SpeechTask',
-           'speech_recipe', 'train_speech', 'measure_speech']
+           'SHORTEST_SECONDS', 'LONGEST_SECONDS', 'unpack', 'download_speech', 'Speech', 'speech', 'hann', 'stft',
+           'power', 'hz_to_mel', 'mel_to_hz', 'mel_filters', 'log_mel', 'excerpt', 'widest_float', 'loudest_second',
+           'level', 'spectrogram', 'scaled', 'read_wav', 'SpeechClassifier', 'classify', 'vary', 'mask', 'colour',
+           'SpeechTask', 'speech_recipe', 'train_speech', 'measure_speech', 'speech_batches']
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #273a1a4c
 import hashlib
 import io
 import math
-import os
 import re
-import shutil
-import tempfile
-import urllib.request
+import subprocess
 import warnings
 import zipfile
 from dataclasses import dataclass
 from functools import cache
-from http.client import HTTPException
 from pathlib import Path
-from zlib import error as ZlibError
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
-from filelock import FileLock, Timeout
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor, nn
 
-from ..data import SOURCES_USED, Batches, DownloadError, data_folder, dtmf
+from .. import require
+from ..data import Batches, Source, Split, dtmf, fetch, need_intact, real_or_standin, regular_file
+from ..metrics import conv_block
 from ..training import Recipe, Run, by_profile, fit, seed_everything
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #6e4717b7
@@ -49,95 +46,22 @@ SPEECH_NOTICE = (
     "The code runs the same; the numbers are not the book's. To use real speech, set VQDIFF_DATA to a folder that holds FSDD/recordings."
 )
 
-# %% ../../nbs/5_crossmodal/43_audio.ipynb #87e07a16
-def content_digest(recordings: dict[str, bytes]) -> str:
-    """One SHA-256 for many files, whatever archive or order they came in: over their names and their own SHA-256, sorted by name."""
-    whole = hashlib.sha256()
-    for name in sorted(recordings):
-        whole.update(f"{name} {hashlib.sha256(recordings[name]).hexdigest()}\n".encode())
-    return whole.hexdigest()
-
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #f9c9fecf
 def unpack(archive: bytes) -> dict[str, bytes]:
     """The recordings in a zip archive by their file names, in memory: nothing is written, so no path in it can lead anywhere.
 
-    Raises ValueError for an archive that is damaged, that holds a path out of its folder or a link, or that would unpack to more than 100 MB.
+    Raises ValueError for an archive that would unpack to more than 100 MB, and what zipfile raises for a damaged one.
     """
-    broken = (zipfile.BadZipFile, EOFError, ZlibError, NotImplementedError, RuntimeError, OSError, ValueError)
-    try:
-        opened = zipfile.ZipFile(io.BytesIO(archive))
-    except broken as problem:
-        raise ValueError(f"archive is damaged: {problem}") from None
-    for member in opened.infolist():
-        _check_member(member)
-    if (size := sum(member.file_size for member in opened.infolist())) > 100e6:
-        raise ValueError(f"archive would unpack to {size / 1e6:.0f} MB; at most 100 are expected")
-    names = [name for name in opened.namelist() if "recordings" in Path(name).parts[:-1] and RECORDING.fullmatch(Path(name).name)]
-    try:
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        if (size := sum(member.file_size for member in opened.infolist())) > 100e6:
+            raise ValueError(f"archive would unpack to {size / 1e6:.0f} MB; at most 100 are expected")
+        names = [name for name in opened.namelist() if "recordings" in Path(name).parts[:-1] and RECORDING.fullmatch(Path(name).name)]
         return {Path(name).name: opened.read(name) for name in names}
-    except broken as problem:
-        raise ValueError(f"archive is damaged: {problem}") from None
 
-# %% ../../nbs/5_crossmodal/43_audio.ipynb #b14b4289
-def _check_member(member: zipfile.ZipInfo) -> None:
-    """Raise ValueError for what no honest archive of recordings holds."""
-    path = member.filename.replace("\\", "/")
-    if path.startswith("/") or ".." in path.split("/") or re.match(r"[A-Za-z]:", path):
-        raise ValueError(f"archive holds the path {member.filename!r}, which leads out of its folder")
-    if (member.external_attr >> 16) & 0o170000 == 0o120000:
-        raise ValueError(f"archive holds a link, {member.filename!r}")
 
-# %% ../../nbs/5_crossmodal/43_audio.ipynb #48cba3c2
-def _fetch_recordings(timeout: float) -> dict[str, bytes]:
-    """All recordings from the first mirror whose archive holds exactly them."""
-    said = []
-    for mirror in MIRRORS:
-        try:
-            with urllib.request.urlopen(mirror, timeout=timeout) as response:
-                recordings = unpack(response.read(64_000_000))  # the archive has 16 MB; whatever else answers is not read for ever
-        except (OSError, EOFError, HTTPException, ValueError) as problem:
-            said.append(f"{mirror}: {problem}")
-            continue
-        if content_digest(recordings) == CONTENT:
-            return recordings
-        said.append(f"{mirror}: {len(recordings)} recordings with another content than expected")
-    raise DownloadError("the Free Spoken Digit Dataset could not be downloaded. " + "; ".join(said))
-
-# %% ../../nbs/5_crossmodal/43_audio.ipynb #92212c05
 def download_speech(folder: str | Path, *, timeout: float = 5.0) -> Path:
-    """Put the 3,000 recordings into `folder/FSDD/recordings` unless that exists; return it. Needs no network if they are there.
-
-    All are verified in memory, written to a temporary sibling folder and moved into place in one step; a lock keeps two processes from doing the same work twice.
-    Raises DownloadError if no mirror answers (`timeout` seconds each), OSError naming the folder if it is read-only or full.
-    """
-    target = Path(folder) / "FSDD" / "recordings"
-    if target.exists():
-        return target
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.parent / ".download.lock", timeout=600):
-            for left_over in target.parent.glob(".download-*"):  # a killed process leaves its temporary folder behind
-                shutil.rmtree(left_over, ignore_errors=True)
-            if not target.exists():
-                _install_recordings(_fetch_recordings(timeout), target)
-    except Timeout:
-        raise OSError(
-            f"another process has been downloading into {target} for ten minutes: end it, or remove {target.parent / '.download.lock'}"
-        ) from None
-    except OSError as problem:
-        raise OSError(
-            f"cannot write the recordings into {target}: {problem}. Set VQDIFF_DATA to a folder with 60 MB of room that you may write to, or to one that holds FSDD/recordings"
-        ) from problem
-    return target
-
-# %% ../../nbs/5_crossmodal/43_audio.ipynb #196b7007
-def _install_recordings(recordings: dict[str, bytes], target: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as temporary:
-        half = Path(temporary) / target.name
-        half.mkdir()
-        for name, content in recordings.items():
-            (half / name).write_bytes(content)
-        os.replace(half, target)
+    """`fetch` the 3,000 recordings into `folder/FSDD/recordings` unless that exists; return it. Needs no network if they are there."""
+    return fetch(Path(folder) / "FSDD" / "recordings", MIRRORS, unpack, sha256=CONTENT, timeout=timeout)
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #1ec78c4b
 @dataclass(frozen=True)
@@ -166,48 +90,29 @@ class Speech:
         """What `data.Batches` takes and `SpeechTask` expects."""
         return {"samples": self.samples, "length": self.lengths, "label": self.labels}
 
-# %% ../../nbs/5_crossmodal/43_audio.ipynb #6806c44a
-def _decode(path: str | Path | io.BytesIO) -> tuple[Float[Tensor, "sample channel"], int]:
-    """What a sound file holds, and its rate."""
-    import soundfile
-
-    if not hasattr(path, "read") and not Path(path).is_file():
-        raise FileNotFoundError(f"path must name a wav file; there is none at {path}")
-    try:
-        samples, rate = soundfile.read(path if hasattr(path, "read") else str(path), dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError, ValueError) as problem:
-        raise ValueError(f"path: {path} cannot be read as sound, it is empty, broken or of an unknown format ({problem})") from None
-    return torch.from_numpy(samples), rate
-
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #fbd98a4f
 def _gather(recordings: list[Tensor], about: list[tuple[int, str, int]], source: str, sha256: str) -> Speech:
     """Recordings of unequal length, with (label, speaker, take) for each, in one tensor."""
+    samples = nn.utils.rnn.pad_sequence(recordings, batch_first=True)
     lengths = torch.tensor([len(recording) for recording in recordings])
-    samples = torch.zeros(len(recordings), int(lengths.max()))
-    for row, recording in zip(samples, recordings):
-        row[: len(recording)] = recording
-    labels, speakers, takes = zip(*about)
-    return Speech(samples, lengths, torch.tensor(labels), list(speakers), torch.tensor(takes), source, sha256)
+    labels, takes = (torch.tensor([facts[i] for facts in about]) for i in (0, 2))
+    return Speech(samples, lengths, labels, [speaker for _, speaker, _ in about], takes, source, sha256)
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #c00ae2c1
 @cache
 def _parsed(folder: Path, sha256: str) -> Speech:
     """The recordings of a folder that was found intact, parsed once a process."""
+    soundfile = require.package("soundfile", "audio")
+
     files = sorted(path for path in folder.iterdir() if RECORDING.fullmatch(path.name))
     about = [RECORDING.fullmatch(path.name).groups() for path in files]
-    recordings = [_decode(path)[0][:, 0] for path in files]
+    recordings = [torch.from_numpy(soundfile.read(path, dtype="float32")[0]) for path in files]
     return _gather(recordings, [(int(digit), speaker, int(take)) for digit, speaker, take in about], "fsdd", sha256)
 
 
 def _fsdd(folder: Path) -> Speech:
-    target = download_speech(folder)
-    contents = {path.name: path.read_bytes() for path in target.iterdir() if RECORDING.fullmatch(path.name)}
-    if (found := content_digest(contents)) != CONTENT:
-        raise ValueError(
-            f"{target} is damaged: {len(contents)} recordings with sha256 {found[:12]}…, expected {10 * 6 * 50} with {CONTENT[:12]}…. "
-            "Delete the folder and it will be downloaded again, or point VQDIFF_DATA at an intact copy"
-        )
-    return _parsed(target, found)
+    need_intact(folder, {path.name: path.read_bytes() for path in folder.iterdir() if RECORDING.fullmatch(path.name)}, CONTENT)
+    return _parsed(folder, CONTENT)
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #56386699
 def _call(digit: int, line: int, generator: torch.Generator) -> Float[Tensor, " sample"]:
@@ -232,38 +137,19 @@ def _standin_speech() -> Speech:
     sha256 = hashlib.sha256(torch.cat(recordings).numpy().tobytes()).hexdigest()
     return _gather(recordings, about, "stand-in", sha256)
 
-# %% ../../nbs/5_crossmodal/43_audio.ipynb #a4565409
-@cache
-def _unreachable_speech(folder: Path) -> str:
-    """Try to have the recordings in `folder`; "" if that works, else why not. Remembered, so that an offline process waits for the network once."""
-    try:
-        download_speech(folder)
-    except DownloadError as problem:
-        warnings.warn(f"{SPEECH_NOTICE} ({problem})", stacklevel=3)
-        return str(problem)
-    return ""
-
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #52750794
-def speech(split: str = "train", source: str = "auto", held_out: str | None = None) -> Speech:
+def speech(split: Split = "train", source: Source = "auto", held_out: str | None = None) -> Speech:
     """Spoken digits at 8 kHz: the official split (takes 0-4 of each digit and speaker are the test), or that of one speaker held out for the test.
 
-    `source="auto"` takes the Free Spoken Digit Dataset from disk, else downloads it, else warns with SPEECH_NOTICE and makes the stand-in; "real" raises DownloadError
-    instead; "stand-in" always makes it. Files are verified on every load: ValueError if they are damaged, or if `held_out` names no speaker.
+    `source`: see `data.real_or_standin`. Files are verified on every load: ValueError if they are damaged, or if `held_out` names no speaker.
     """
-    if split not in ("train", "test"):
-        raise ValueError(f"split must be 'train' or 'test', got {split!r}")
-    if source not in ("auto", "real", "stand-in"):
-        raise ValueError(f"source must be 'auto', 'real' or 'stand-in', got {source!r}")
-    folder = None if source == "stand-in" else data_folder()
-    made = source == "stand-in" or (source == "auto" and bool(_unreachable_speech(folder)))
-    found = _standin_speech() if made else _fsdd(folder)
-    SOURCES_USED[f"speech, {split}, {source}"] = found.source
-    if held_out is None:
-        test = found.takes < 5
-    elif held_out in (names := sorted(set(found.speakers))):
+    require.choice("split", split, get_args(Split))
+    ways = {"download": download_speech, "read": _fsdd, "make": _standin_speech}
+    found = real_or_standin(f"speech, {split}", source, **ways, notice=SPEECH_NOTICE)
+    test = found.takes < 5
+    if held_out is not None:
+        require.choice("held_out", held_out, sorted(set(found.speakers)))
         test = torch.tensor([speaker == held_out for speaker in found.speakers])
-    else:
-        raise ValueError(f"held_out must be None or one of {', '.join(names)}; got {held_out!r}")
     return found.subset(test if split == "test" else ~test)
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #45690b08
@@ -279,31 +165,28 @@ def stft(samples: Float[Tensor, " *batch sample"], window: int = WINDOW, hop: in
     """Short-time Fourier transform: `window` // 2 + 1 bins from 0 Hz to half the rate, one frame every `hop` samples, not normalised.
 
     Frame m is centred on the m-th stretch of `hop` samples, with silence beyond both ends: one frame for each whole stretch.
-    Raises ValueError for less than one hop of samples, or window and hop that do not fit.
+    Raises ValueError unless the hop fits into the window and into the samples.
     """
-    _check_frames(samples, window, hop)
+    require.whole("hop", hop, 1, min(window, samples.shape[-1]))
     margin = (window - hop) // 2
     frames = F.pad(samples, (margin, window - hop - margin)).unfold(-1, window, hop)
-    return torch.fft.rfft(frames * hann(window).to(samples), dim=-1).transpose(-1, -2)
+    return torch.fft.rfft(frames * _fade(window, samples.dtype, samples.device), dim=-1).transpose(-1, -2)
+
+
+@cache
+def _fade(window: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, " window"]:
+    """The Hann window where the samples live, made once."""
+    if not dtype.is_floating_point:
+        raise TypeError(f"samples must be floating point in [-1, 1], got {dtype}")
+    return hann(window).to(device, dtype)
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #3f5ad161
 def power(samples: Float[Tensor, " *batch sample"], window: int = WINDOW, hop: int = HOP) -> Float[Tensor, " *batch bin frame"]:
     """The share of each frame's power that lies in each bin: summed over bins it is the frame's mean square under the window (eq-frame-power)."""
     spectrum = stft(samples, window, hop)
-    sides = torch.full((window // 2 + 1, 1), 2.0).to(samples)  # every bin but the first and the last stands for two, ± its frequency
-    sides[0] = 1
-    if window % 2 == 0:
-        sides[-1] = 1
-    return sides * (spectrum.real.square() + spectrum.imag.square()) / (window * hann(window).double().square().sum().item())
-
-# %% ../../nbs/5_crossmodal/43_audio.ipynb #ad7c40d2
-def _check_frames(samples: Tensor, window: int, hop: int) -> None:
-    if not samples.is_floating_point():
-        raise TypeError(f"samples must be floating point in [-1, 1], got {samples.dtype}")
-    if not 1 <= hop <= window:
-        raise ValueError(f"window and hop must satisfy 1 <= hop <= window, got window={window} and hop={hop}")
-    if samples.ndim < 1 or samples.shape[-1] < hop:
-        raise ValueError(f"samples must hold at least one hop, {hop} samples, along the last axis; got shape {list(samples.shape)}")
+    k = torch.arange(window // 2 + 1, device=samples.device)[:, None]
+    sides = 1 + (2 * k % window != 0)  # a bin stands for two, ± its frequency, but not the first, and the last only if the window is odd
+    return sides * (spectrum.real.square() + spectrum.imag.square()) / (window * sum(w**2 for w in hann(window).tolist()))
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #5e608bc0
 def hz_to_mel(hertz: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -323,11 +206,9 @@ def mel_filters(
 
     Between the first and the last peak the weights at any frequency add up to 1. Raises ValueError for edges out of order, or so many bands that one catches no bin.
     """
-    high = rate / 2 if high is None else high
-    if num_mels < 1 or not 0 <= low < high <= rate / 2:
-        raise ValueError(
-            f"num_mels must be at least 1 and 0 <= low < high <= {rate / 2:g} Hz, got num_mels={num_mels}, low={low}, high={high}"
-        )
+    require.whole("num_mels", num_mels, 1)
+    high = require.number("high", rate / 2 if high is None else high, most=rate / 2)
+    low = require.number("low", low, 0, below=high)
     ends = hz_to_mel(torch.tensor([low, high], dtype=torch.float64))
     corners = mel_to_hz(torch.linspace(ends[0], ends[1], num_mels + 2, dtype=torch.float64))
     bins = torch.arange(window // 2 + 1) * rate / window
@@ -346,7 +227,7 @@ def log_mel(samples: Float[Tensor, " *batch sample"]) -> Float[Tensor, " *batch 
     """Power in 40 mel bands, a hundred times a second, in decibels of full scale (a band of mean square 1 has 0 dB), never below -80."""
     return 10 * torch.log10((_filters(samples.device).to(samples) @ power(samples)).clamp(min=FLOOR))
 
-# %% ../../nbs/5_crossmodal/43_audio.ipynb #f02fc3db
+
 @cache
 def _filters(device: torch.device) -> Float[Tensor, "mel bin"]:
     return mel_filters().to(device)
@@ -375,16 +256,21 @@ def excerpt(
         inside = (index >= 0) & (index < lengths[:, None])
         return samples.gather(1, index.clamp(0, samples.shape[1] - 1)) * inside
 
-    return torch.lerp(sample(left), sample(left + 1), mix) if speed is not None or bool(mix.any()) else sample(left)
+    return torch.lerp(sample(left), sample(left + 1), mix)
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #920229c6
+def widest_float(device: torch.device | str) -> torch.dtype:
+    """float64 for sums over many samples; float32 on a device that has no wider one (Apple's MPS)."""
+    return torch.float32 if torch.device(device).type == "mps" else torch.float64
+
+
 def loudest_second(samples: Float[Tensor, "batch sample"], lengths: Int[Tensor, " batch"], size: int = SECOND) -> Float[Tensor, " batch"]:
     """Where the second with most energy begins; a recording that fits into it is centred (its start is then negative or 0)."""
     centred = -((size - lengths) // 2)
-    if bool((lengths <= size).all()):
+    if samples.shape[1] <= size:
         return centred.float()
     heard = samples * (torch.arange(samples.shape[1], device=samples.device) < lengths[:, None])
-    before = F.pad(heard.double().square().cumsum(1), (1, 0))
+    before = F.pad(heard.to(widest_float(samples.device)).square().cumsum(1), (1, 0))
     energy = before[:, size:] - before[:, :-size]
     allowed = torch.arange(energy.shape[1], device=samples.device) <= (lengths - size)[:, None]
     best = energy.masked_fill(~allowed, -1).argmax(1)
@@ -400,9 +286,9 @@ def level(sound: Float[Tensor, "batch sample"]) -> Float[Tensor, "batch sample"]
 def spectrogram(samples: Float[Tensor, "batch sample"], lengths: Int[Tensor, " batch"] | None = None) -> Float[Tensor, "batch 40 100"]:
     """The classifier's input: one second of each recording (centred, or its loudest), levelled, as log-mel scaled to about [-2, 3].
 
-    `lengths` in samples, by default all of them. Raises ValueError for lengths that do not fit, or samples that are not finite.
+    `lengths` in samples, by default all of them.
     """
-    lengths = _check_lengths(samples, lengths)
+    lengths = _whole_rows(samples) if lengths is None else lengths
     return scaled(log_mel(level(excerpt(samples, lengths, loudest_second(samples, lengths)))))
 
 
@@ -410,37 +296,24 @@ def scaled(decibels: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Decibels to numbers of order one, by constants: (dB + 55) / 15."""
     return (decibels + 55) / 15
 
-# %% ../../nbs/5_crossmodal/43_audio.ipynb #90f6ed62
-def _check_lengths(samples: Tensor, lengths: Tensor | None) -> Int[Tensor, " batch"]:
-    """`lengths`, or whole rows; raises unless samples are finite floats [batch, sample] and the lengths fit them."""
-    if not samples.is_floating_point():
-        raise TypeError(f"samples must be floating point in [-1, 1], got {samples.dtype}")
-    if samples.ndim != 2 or not samples.numel():
-        raise ValueError(f"samples must be [batch, sample] and not empty, got shape {list(samples.shape)}")
-    if not samples.isfinite().all():
-        raise ValueError(f"samples must be finite; {int((~samples.isfinite()).sum())} are NaN or infinite")
-    if lengths is None:
-        return torch.full((len(samples),), samples.shape[1], device=samples.device)
-    if lengths.is_floating_point() or lengths.dtype == torch.bool:
-        raise TypeError(f"lengths must be whole numbers of samples, got {lengths.dtype}")
-    if lengths.shape != (len(samples),) or bool((lengths < 1).any()) or bool((lengths > samples.shape[1]).any()):
-        raise ValueError(f"lengths must be {len(samples)} whole numbers in 1 … {samples.shape[1]}, got {lengths.tolist()[:8]}")
-    return lengths
+
+def _whole_rows(samples: Float[Tensor, "batch sample"]) -> Int[Tensor, " batch"]:
+    return torch.full((len(samples),), samples.shape[1], device=samples.device)
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #460138dd
-LONGEST_SECONDS = 5.0  # what read_wav accepts
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 5.0  # what read_wav accepts
 
 
 def read_wav(path: str | Path) -> Float[Tensor, " sample"]:
-    """A recording as float32 in [-1, 1] at 8,000 samples a second, from a wav file (or another format that soundfile knows).
+    """A recording as float32 in [-1, 1] at 8,000 samples a second, from a wav file, or any other that soundfile or ffmpeg knows (mp3, m4a, webm, …).
 
     Channels are averaged, and a constant offset is taken off. Another rate is resampled, a recording above full scale scaled down to it, and one that is
     cut off read as far as it goes, all with a warning. Raises FileNotFoundError, and ValueError naming the file if it is empty, broken, silent, not finite,
-    shorter than a window (32 ms) or longer than LONGEST_SECONDS.
+    shorter than SHORTEST_SECONDS or longer than LONGEST_SECONDS.
     """
+    path = regular_file(path)
     sound, rate = _decode(path)
-    _check_recording(path, sound, rate)
-    _notice_cut(path)
+    _need_word(path, sound, rate)
     samples = sound.mean(1) - sound.mean()
     if rate != RATE:
         from scipy.signal import resample_poly
@@ -453,52 +326,58 @@ def read_wav(path: str | Path) -> Float[Tensor, " sample"]:
     return samples / max(peak, 1.0)
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #86935548
-def _check_recording(path: str | Path, samples: Float[Tensor, "sample channel"], rate: int) -> None:
+def _decode(path: Path) -> tuple[Float[Tensor, "sample channel"], int]:
+    """What a sound file holds, and its rate. Its length is asked for first, so that nothing long is read; a wav file that is cut off is noticed."""
+    soundfile = require.package("soundfile", "audio")
+
+    try:
+        with _opened(path) as file:
+            seconds, in_memory = file.frames / file.samplerate, isinstance(file.name, io.BytesIO)
+            if seconds > LONGEST_SECONDS:
+                length = f"{'at least ' * in_memory}{seconds:.1f} s"
+                raise ValueError(f"path: {path} lasts {length}; at most {LONGEST_SECONDS:g} s are accepted, cut out the word")
+            if not in_memory and (missing := _missing_bytes(file.extra_info)) > 1:  # some writers count a padding byte that they leave out
+                there = path.stat().st_size
+                warnings.warn(f"{path} is cut off: {there:,} of {there + missing:,} bytes", stacklevel=3)
+            return torch.from_numpy(file.read(dtype="float32", always_2d=True)), file.samplerate
+    except soundfile.SoundFileError as problem:
+        raise ValueError(f"path: {path} cannot be read as sound, it is empty, broken or of an unknown format ({problem})") from None
+
+
+def _missing_bytes(log: str) -> int:
+    """By how much a wav file is shorter than it says in its header, from what libsndfile noted on opening it; 0 and 2³² - 1 stand for "not known"."""
+    sizes = re.findall(r"^(?:RIFF|data) : (\d+) \(should be (\d+)\)", log, re.M)
+    return max((int(said) - int(there) for said, there in sizes if int(said) < 2**32 - 1), default=0)
+
+# %% ../../nbs/5_crossmodal/43_audio.ipynb #1673ef91
+def _opened(path: Path) -> "soundfile.SoundFile":  # noqa: F821
+    """A sound file, opened. What soundfile does not know (m4a, webm) is made a wav of it by ffmpeg, in memory, and no longer than it takes to refuse it."""
+    imageio_ffmpeg = require.package("imageio_ffmpeg", "video")
+    soundfile = require.package("soundfile", "audio")
+
+    try:
+        return soundfile.SoundFile(path)
+    except soundfile.SoundFileError:
+        source = ["-protocol_whitelist", "file", "-t", str(LONGEST_SECONDS + 1), "-i", f"file:{path}"]
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *source, "-vn", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
+        made = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
+        if made.returncode:
+            raise
+        return soundfile.SoundFile(io.BytesIO(made.stdout))
+
+
+def _need_word(path: Path, samples: Float[Tensor, "sample channel"], rate: int) -> None:
     """Raise ValueError unless the samples may be a spoken digit."""
-    seconds = len(samples) / rate
-    if not len(samples):
-        raise ValueError(f"path: {path} holds no samples")
+    if (seconds := len(samples) / rate) < SHORTEST_SECONDS:
+        raise ValueError(f"path: {path} lasts {1000 * seconds:.0f} ms; a word needs at least {1000 * SHORTEST_SECONDS:.0f} ms")
     if not samples.isfinite().all():
         raise ValueError(f"path: {path} holds {int((~samples.isfinite()).sum())} samples that are not finite")
-    if seconds < WINDOW / RATE:
-        raise ValueError(f"path: {path} lasts {1000 * seconds:.0f} ms; a recording needs at least {1000 * WINDOW // RATE} ms, one window")
-    if seconds > LONGEST_SECONDS:
-        raise ValueError(f"path: {path} lasts {seconds:.1f} s; at most {LONGEST_SECONDS:g} s are accepted, cut out the word")
     heard, each = ((x - x.mean(0)).abs().max().item() for x in (samples.mean(1), samples))
     if heard < 1e-4:
         why = "its channels cancel each other, keep one of them" if each >= 1e-4 else f"no sample is more than {heard:.1g} from their mean"
         raise ValueError(f"path: {path} is silent: {why}")
 
-
-def _notice_cut(path: str | Path) -> None:
-    """Warn if a wav file ends before its header says so."""
-    with open(path, "rb") as file:
-        declared, there = _declared_bytes(file), file.seek(0, 2)
-    if declared > there + 1:  # some writers count a padding byte that they leave out
-        warnings.warn(f"{path} is cut off: {there:,} of {declared:,} bytes", stacklevel=3)
-
-
-def _declared_bytes(file: io.BufferedIOBase) -> int:
-    """How long a wav file says that it is: to the end of its data, or of the whole if that is later. 0 if it does not say, or is no wav."""
-    head, unknown, place = file.read(12), (0, 2**32 - 1), 12
-    if head[:4] != b"RIFF":
-        return 0
-    whole = int.from_bytes(head[4:8], "little")
-    end = 0 if whole in unknown else whole + 8
-    while len(chunk := file.read(8)) == 8:
-        size = int.from_bytes(chunk[4:], "little")
-        place += 8 + size + size % 2
-        if chunk[:4] == b"data":
-            return end if size in unknown else max(end, place)
-        file.seek(place)
-    return end
-
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #9fbcf31a
-def _layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
-
-
 class SpeechClassifier(nn.Module):
     """The output of `spectrogram`, [batch, 40, 100], to logits of the ten digits; `.features` is what it knows before it decides, [batch, 128]."""
 
@@ -506,7 +385,8 @@ class SpeechClassifier(nn.Module):
         super().__init__()
         a, b, c = widths
         self.body = nn.Sequential(  # 40×100, then 20×50, 10×25, 5×13
-            _layer(1, a, 5, stride=2), _layer(a, b, stride=2), _layer(b, b), _layer(b, c, stride=2), _layer(c, c), _layer(c, dim, 1)
+            conv_block(1, a, 5, stride=2), conv_block(a, b, stride=2), conv_block(b, b),
+            conv_block(b, c, stride=2), conv_block(c, c), conv_block(c, dim, 1),
         )  # fmt: skip
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, 10))
 
@@ -523,7 +403,10 @@ def classify(
     model: SpeechClassifier, samples: Float[Tensor, "batch sample"], lengths: Int[Tensor, " batch"] | None = None
 ) -> Float[Tensor, "batch 10"]:
     """Logits of the ten digits for recordings at 8 kHz, of any length and loudness; 250 at a time."""
-    lengths = _check_lengths(samples, lengths)
+    require.tensor("samples", samples, Float[Tensor, "batch sample"], finite=True)
+    lengths = require.tensor("lengths", _whole_rows(samples) if lengths is None else lengths, Int[Tensor, f"{len(samples)}"])
+    if not 1 <= lengths.min() <= lengths.max() <= samples.shape[1]:
+        raise ValueError(f"lengths must lie in 1 … {samples.shape[1]} samples, got {lengths.min()} … {lengths.max()}")
     parts = zip(samples.float().split(250), lengths.split(250))
     return torch.cat([model(spectrogram(sounds, sizes)) for sounds, sizes in parts])
 
@@ -566,11 +449,12 @@ def colour(x: Float[Tensor, "batch mel frame"], generator: torch.Generator | Non
     return x + 0.2 * u[0] + 0.4 * u[1] * pitch + 0.3 * u[2] * torch.cos(math.pi * pitch)
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #5561fc81
+@dataclass
 class SpeechTask:
     """Cross-entropy on batches {"samples", "length", "label"}, for `training.fit`; with augment=True every recording is varied, coloured and masked anew."""
 
-    def __init__(self, model: SpeechClassifier, augment: bool = True):
-        self.model, self.augment = model, augment
+    model: SpeechClassifier
+    augment: bool = True
 
     def inputs(self, batch: dict, generator: torch.Generator) -> Float[Tensor, "batch 40 100"]:
         """What the network is shown."""
@@ -611,3 +495,23 @@ def measure_speech(model: SpeechClassifier, test: Speech | None = None) -> dict:
         "recordings": len(test),
         "source": test.source,
     }
+
+# %% ../../nbs/5_crossmodal/43_audio.ipynb #409eb30b
+from ..registry import register
+
+# %% ../../nbs/5_crossmodal/43_audio.ipynb #810967f4
+def speech_batches(model: nn.Module, recipe: Recipe) -> tuple[Batches, dict]:
+    """The recordings of the official training split, shuffled."""
+    recordings = speech("train")
+    return Batches(recordings.tensors, recipe.batch_size, seed=recipe.seed), {"source": recordings.source, "sha256": recordings.sha256}
+
+
+register(
+    "spoken-digits",
+    part=5,
+    task=SpeechTask,
+    batches=speech_batches,
+    recipe=speech_recipe,
+    measure=measure_speech,
+    card={"failures": "It has heard six speakers say English digits into a microphone; it names a digit whatever it hears."},
+)(SpeechClassifier)

@@ -1,0 +1,502 @@
+"""Plant known bugs in a copy of the package, one at a time, and see that a test fails for each.
+
+    python scripts/mutants.py                    every bug, against the test files that should see it
+    python scripts/mutants.py --only heun        those whose name contains "heun"
+    python scripts/mutants.py --jobs 2           two at once
+    python scripts/mutants.py --chapters         against the `verify` cells of the chapter that exports the code
+    python scripts/mutants.py --chapters --only diffusion/     … for the chapters of one room
+
+A bug is one short replacement in one module.  It is "killed" when a test fails, it has "survived" when all pass.  A snippet that is not in its module
+exactly once is an error: the list follows the code.  The exit status is 1 if a bug survives that is not said to be harmless, or if there was an error.
+With --chapters the bug is planted in the notebook's own cell too, and "seen" means that one of its `verify` lines failed.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+MINUTES = 10  # a mutant that runs longer than this hangs, and is seen by that
+CENTRE = range(20, 27)  # chapters whose own checks are to see four bugs in five
+
+
+class Mutant(NamedTuple):
+    """A bug: in `module` (below vqdiff_edu/) the text `old`, which is there once, becomes `new`; one of the `tests` should fail."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    tests: str  # names of test files without "test_", by default of both tests/unit and tests/property
+    harmless: str = ""  # why it may survive
+
+
+MUTANTS = [
+    # ---- the forward process
+    Mutant("q_sample: variance for deviation", "diffusion/schedule.py", "(1 - alpha_bar).sqrt()", "(1 - alpha_bar)", "schedule"),
+    Mutant("alpha_bar: off by one", "diffusion/schedule.py", "self.num_timesteps) + 1]", "self.num_timesteps)]", "schedule"),
+    Mutant("cosine: not squared", "diffusion/schedule.py", "math.pi / 2) ** 2", "math.pi / 2)", "schedule"),
+    Mutant(
+        "log-SNR: of amplitudes",
+        "diffusion/schedule.py",
+        "survival.log() - torch.log1p(-survival)",
+        "0.5 * (survival.log() - torch.log1p(-survival))",
+        "schedule",
+    ),
+    # ---- the reverse posterior
+    Mutant("posterior: alphas[t] for a stride", "diffusion/posterior.py", "alpha = ab_t / ab_s", "alpha = schedule.alphas[t]", "posterior"),
+    Mutant("posterior: mean with alpha_bar of t for s", "diffusion/posterior.py", "ab_s.sqrt() * beta", "ab_t.sqrt() * beta", "posterior"),
+    Mutant(
+        "posterior: log of the deviation",
+        "diffusion/posterior.py",
+        "smallest_variance(schedule)).log()",
+        "smallest_variance(schedule)).sqrt().log()",
+        "posterior",
+    ),
+    # ---- parameterizations
+    Mutant(
+        "v: rates swapped",
+        "diffusion/parameterization.py",
+        "signal * x - noise * output",
+        "noise * x - signal * output",
+        "parameterization",
+    ),
+    Mutant("min-SNR: v without + 1", "diffusion/parameterization.py", '"v": snr + 1}', '"v": snr}', "parameterization"),
+    Mutant(
+        "guidance: the paper's w",
+        "diffusion/parameterization.py",
+        "unconditional + guidance_scale",
+        "conditional + guidance_scale",
+        "parameterization",
+    ),
+    Mutant(
+        "clipping: eps stays behind",
+        "diffusion/parameterization.py",
+        "x_start = x_start.clamp(*self.clip_range)",
+        "return self.from_x_start(x_start, x, t)._replace(x_start=x_start.clamp(*self.clip_range))",
+        "parameterization",
+    ),
+    Mutant(
+        "large variance: beta at the last step",
+        "diffusion/parameterization.py",
+        "torch.where(s >= 0, step, smallest_variance(schedule))",
+        "step",
+        "parameterization unit/planted",
+    ),
+    # ---- samplers
+    Mutant(
+        "DDPM: noise on the last step",
+        "diffusion/samplers.py",
+        "noise_like(x, generator) if s >= 0 else mean",
+        "noise_like(x, generator)",
+        "samplers",
+    ),
+    Mutant("DDPM: variance for deviation", "diffusion/samplers.py", "(0.5 * log_variance).exp()", "log_variance.exp()", "samplers"),
+    Mutant("DDIM: eta for its square", "diffusion/samplers.py", "eta**2 *", "eta *", "samplers unit/planted"),
+    Mutant("DDIM: variance not taken off", "diffusion/samplers.py", "(1 - ab_s - variance)", "(1 - ab_s)", "samplers"),
+    Mutant("DPM++: ratio upside down", "diffusion/samplers.py", "h / h_before", "h_before / h", "samplers"),
+    Mutant("DPM++: half missing", "diffusion/samplers.py", "0.5 * (h / h_before)", "(h / h_before)", "samplers"),
+    Mutant("DPM++: first order", "diffusion/samplers.py", "before is None or s < 0", "True", "samplers"),
+    Mutant("Heun: second slope asked at t", "diffusion/samplers.py", "model, ahead, s,", "model, ahead, t,", "samplers unit/planted"),
+    Mutant(
+        "Heun: no corrector", "diffusion/samplers.py", "0.5 * (p.v + diffusion.predict(model, ahead, s, **guided).v)", "p.v", "samplers"
+    ),
+    Mutant("walk: ends at t = 0", "diffusion/samplers.py", "steps[1:] + [-1]", "steps[1:] + [0]", "samplers"),
+    # ---- vector quantization
+    Mutant(
+        "VQ: beta on the codebook's term",
+        "quantization/vector_quantizer.py",
+        "commitment + codebook_term(vectors, chosen)",
+        "commitment_term(vectors, chosen) + self.commitment_cost * codebook_term(vectors, chosen)",
+        "vector_quantizer",
+    ),
+    Mutant(
+        "revival: the running sum forgotten",
+        "quantization/vector_quantizer.py",
+        "self.total[idle] = fresh * self.revive_below",
+        "pass",
+        "vector_quantizer",
+    ),
+    Mutant(
+        "EMA codebook: decay for its complement", "quantization/vector_quantizer.py", "forget = 1 - (", "forget = (", "vector_quantizer"
+    ),
+    Mutant(
+        "k-means++: distance for its square",
+        "quantization/vector_quantizer.py",
+        "distance.clamp_min(1e-12)",
+        "distance.clamp_min(1e-12).sqrt()",
+        "vector_quantizer unit/planted",
+    ),
+    Mutant("nearest code: product not doubled", "quantization/vector_quantizer.py", "alpha=-2)", "alpha=-1)", "vector_quantizer"),
+    Mutant(
+        "VQ, two processes: counts summed",
+        "quantization/vector_quantizer.py",
+        "tensor /= dist.get_world_size()",
+        "pass",
+        "vector_quantizer",
+    ),
+    Mutant(
+        "codebook term: no detach",
+        "quantization/vector_quantizer.py",
+        "F.mse_loss(chosen, vectors.detach())",
+        "F.mse_loss(chosen, vectors)",
+        "vector_quantizer",
+    ),
+    Mutant(
+        "k-means start: at every batch",
+        "quantization/vector_quantizer.py",
+        "if self.training and not self.started:",
+        "if self.training:",
+        "vector_quantizer",
+    ),
+    Mutant(
+        "rotation: no stretch",
+        "quantization/estimators.py",
+        "turned * (norm_q / norm_e.masked_fill(no_direction, 1.0))",
+        "turned",
+        "estimators",
+    ),
+    Mutant("rotation: half a mirror", "quantization/estimators.py", "turned - 2 * (turned", "turned - (turned", "estimators"),
+    Mutant("Gumbel: sign", "quantization/estimators.py", "(logits - waiting.log())", "(logits + waiting.log())", "estimators"),
+    # ---- probability
+    Mutant("KL: the other variance", "probability.py", ".square() * (-logvar2).exp()", ".square() * (-logvar1).exp()", "probability"),
+    Mutant("sampling: variance for deviation", "probability.py", "(0.5 * logvar).exp() * noise", "logvar.exp() * noise", "probability"),
+    # ---- measuring
+    Mutant("covariance: divided by n", "metrics.py", "torch.cov(x.T)", "torch.cov(x.T, correction=0)", "metrics"),
+    Mutant(
+        "KID: keeps the diagonal", "metrics.py", "_kernel_sum(a, a, chunk) - _kernel_diagonal(a)", "_kernel_sum(a, a, chunk)", "metrics"
+    ),
+    Mutant("precision and recall: neighbour off by one", "metrics.py", "kthvalue(k + 1,", "kthvalue(k,", "metrics"),
+    Mutant("PSNR: range of 1", "metrics.py", "torch.log10(4 / mse)", "torch.log10(1 / mse)", "metrics"),
+    Mutant("evaluation: one noise for all replicates", "metrics.py", "manual_seed(seed + r)", "manual_seed(seed)", "metrics"),
+    Mutant("floor: not disjoint", "metrics.py", "_without(everything, sample))", "everything)", "metrics"),
+    # ---- training
+    Mutant(
+        "weight average: before the step",
+        "training.py",
+        "t.optimizer.step()\n    share_buffers(t)\n    if t.average is not t.task.model:\n"
+        "        ema_update(t.average, t.task.model, ema_weight(t.step, t.recipe.ema_decay))\n",
+        "share_buffers(t)\n    if t.average is not t.task.model:\n"
+        "        ema_update(t.average, t.task.model, ema_weight(t.step, t.recipe.ema_decay))\n    t.optimizer.step()\n",
+        "unit/training",
+    ),
+    Mutant(
+        "weight average: the last eleventh",
+        "training.py",
+        "1 - decay, 9 / (step + 9)",
+        "1 - decay, 10 / (step + 10)",
+        "unit/training",
+        harmless="how much of a run's beginning is forgotten is a choice: the average still begins at the first model and ends at 1 - decay",
+    ),
+    Mutant("warm-up: off by one", "training.py", "(step + 1) / max(recipe.warmup, 1)", "step / max(recipe.warmup, 1)", "unit/training"),
+    Mutant("two processes: one seed", "training.py", "recipe.seed + 1000 * accelerator.process_index", "recipe.seed", "unit/planted"),
+    Mutant("two processes: buffers not shared", "training.py", "torch.distributed.broadcast(buffer, 0)", "pass", "unit/training"),
+    # ---- networks
+    Mutant("timestep embedding: frequencies over d/2 - 1", "diffusion/unet.py", "/ (dim // 2))", "/ (dim // 2 - 1))", "unet unit/planted"),
+    Mutant(
+        "U-Net: labels dropped in eval mode",
+        "diffusion/unet.py",
+        "if self.training and self.label_dropout:",
+        "if self.label_dropout:",
+        "unet",
+    ),
+    Mutant("attention: no root", "transformer.py", " / q.shape[-1] ** 0.5", "", "transformer"),
+    Mutant("causal mask: from the top left", "transformer.py", ".tril(keys - queries)", ".tril()", "transformer"),
+    Mutant(
+        "cache: positions begin again",
+        "transformer.py",
+        "weight[start : start + tokens.shape[1]]",
+        "weight[: tokens.shape[1]]",
+        "transformer",
+    ),
+    # ---- the task that trains the shipped generators
+    Mutant(
+        "diffusion task: never the last step",
+        "registry.py",
+        "diffusion.schedule.num_timesteps, (len(x),)",
+        "diffusion.schedule.num_timesteps - 1, (len(x),)",
+        "unit/planted",
+    ),
+    Mutant(
+        "diffusion task: one step for the whole batch",
+        "registry.py",
+        "num_timesteps, (len(x),), generator=generator, device=device)",
+        "num_timesteps, (1,), generator=generator, device=device).expand(len(x))",
+        "unit/planted",
+    ),
+]
+
+
+# ---------------------------------------------------------------- planting
+
+
+def occurrences(mutant: Mutant, root: Path = ROOT) -> int:
+    """How often the old text stands in its module; 0 if there is no such module."""
+    path = root / "vqdiff_edu" / mutant.module
+    return path.read_text().count(mutant.old) if path.exists() else 0
+
+
+def fault(mutant: Mutant, root: Path = ROOT) -> str | None:
+    """Why the mutant cannot be planted, or None."""
+    if not (root / "vqdiff_edu" / mutant.module).exists():
+        return f"there is no vqdiff_edu/{mutant.module}"
+    if (count := occurrences(mutant, root)) != 1:
+        return f"{mutant.old!r} is {count} times in vqdiff_edu/{mutant.module}, not once"
+    return None if test_files(mutant, root) else f"there is no test file for {mutant.tests!r}"
+
+
+def mutated(mutant: Mutant, root: Path = ROOT) -> str:
+    """The text of the module with the bug."""
+    return (root / "vqdiff_edu" / mutant.module).read_text().replace(mutant.old, mutant.new)
+
+
+def test_files(mutant: Mutant, root: Path = ROOT) -> list[str]:
+    """The test files that should see the bug."""
+    paths = []
+    for name in mutant.tests.split():
+        kinds, _, stem = name.rpartition("/")
+        paths += [f"tests/{kind}/test_{stem}.py" for kind in ([kinds] if kinds else ["unit", "property"])]
+    return [path for path in paths if (root / path).exists()]
+
+
+def notebook_of(mutant: Mutant, root: Path = ROOT) -> Path:
+    """The notebook that exports the module, as its first lines say."""
+    path = root / "vqdiff_edu" / mutant.module
+    named = re.search(r"File to edit: (\S+\.ipynb)", path.read_text())[1]
+    return (path.parent / named).resolve()
+
+
+def copy_tree(folder: Path) -> Path:
+    """The working tree without what is not source."""
+    skip = shutil.ignore_patterns(
+        ".venv", ".git", "_docs", "_proc", "__pycache__", ".pytest_cache", ".hypothesis", ".ruff_cache", "*.egg-info"
+    )
+    return Path(shutil.copytree(ROOT, folder / "tree", ignore=skip, symlinks=True))
+
+
+def environment(tree: Path) -> dict[str, str]:
+    """One thread, the smoke profile, the copy's package, the same random examples each time, no bytecode that could be stale."""
+    env = {name: value for name, value in os.environ.items() if name not in ("IN_TEST", "JAXTYPING_DISABLE")}
+    data = {"VQDIFF_DATA": str(Path(env["VQDIFF_DATA"]).expanduser().resolve())} if env.get("VQDIFF_DATA") else {}
+    one = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONDONTWRITEBYTECODE": "1"}
+    return env | data | one | {"VQDIFF_PROFILE": "smoke", "PYTHONPATH": str(tree), "CI": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
+
+
+# ---------------------------------------------------------------- against the tests
+
+
+class Verdict(NamedTuple):
+    """What became of a mutant: `outcome` is one word, `said` the test or the reason."""
+
+    mutant: Mutant
+    outcome: str
+    said: str
+    seconds: float
+
+
+def pytest(files: Iterable[str], tree: Path) -> tuple[int | None, str]:
+    """Exit status of the tests (None: they hang) and what they said."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb", "line", "-p", "no:cacheprovider", *files]
+    try:
+        done = subprocess.run(command, cwd=tree, env=environment(tree), capture_output=True, text=True, timeout=60 * MINUTES)
+    except subprocess.TimeoutExpired:
+        return None, f"still running after {MINUTES} minutes"
+    return done.returncode, done.stdout + done.stderr
+
+
+def against_tests(mutant: Mutant, tree: Path) -> tuple[str, str]:
+    """ "killed" and by which test, "survived", or "ERROR" if the tests could not run."""
+    status, said = pytest(test_files(mutant, tree), tree)
+    failed = re.search(r"^FAILED (\S+)", said, re.MULTILINE)
+    if status == 0:
+        return "survived", mutant.harmless or "nothing fails"
+    if status is None:
+        return "killed", said
+    return ("killed", failed[1]) if status == 1 and failed else ("ERROR", said.strip().splitlines()[-1])
+
+
+def unmutated(mutants: list[Mutant], tree: Path) -> str | None:
+    """Why the named tests say nothing: they fail without any bug."""
+    status, said = pytest(sorted({path for mutant in mutants for path in test_files(mutant, tree)}), tree)
+    return None if status == 0 else said
+
+
+# ---------------------------------------------------------------- against the chapters
+
+
+CHAPTER = """
+import json, re, sys, nbformat
+from pathlib import Path
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+path = Path(sys.argv[1])
+notebook = nbformat.read(path, 4)
+client = NotebookClient(notebook, kernel_name="python3", timeout=None, resources={"metadata": {"path": str(path.parent)}})
+skipped = re.compile(r"^#[|]\\s*(eval:\\s*false|slow)", re.M | re.I)
+with client.setup_kernel():
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code" and skipped.search(cell.source):
+            continue
+        try:
+            client.execute_cell(cell, index)
+        except CellExecutionError as error:
+            print(json.dumps({"cell": index, "kind": error.ename, "message": error.evalue}))
+            break
+"""
+
+
+def run_chapter(path: Path, tree: Path) -> dict:
+    """Where a notebook stops, in the smoke profile: {"cell", "kind", "message"}, or {} if it runs through."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHAPTER, str(path)],
+        cwd=path.parent,
+        env=environment(tree),
+        capture_output=True,
+        text=True,
+        timeout=60 * MINUTES,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{path.name} could not be run: {done.stderr.strip().splitlines()[-1]}")
+    return json.loads(done.stdout.splitlines()[-1]) if done.stdout.strip() else {}
+
+
+def plant_in_notebook(mutant: Mutant, path: Path) -> int:
+    """Replace the old text in the cells that export; how often it was there."""
+    notebook, count = json.loads(path.read_text()), 0
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code" and re.search(r"^#\|\s*exports?\b", source, re.MULTILINE):
+            count += source.count(mutant.old)
+            cell["source"] = source.replace(mutant.old, mutant.new)
+    path.write_text(json.dumps(notebook))
+    return count
+
+
+def against_chapter(mutant: Mutant, tree: Path) -> tuple[str, str]:
+    """ "seen" if a `verify` fails, "stopped" if something else does, "unseen" if the chapter runs through."""
+    path = notebook_of(mutant, tree)
+    before = path.read_text()
+    try:
+        if plant_in_notebook(mutant, path) != 1:
+            return "ERROR", f"{mutant.old!r} is not once in the exporting cells of {path.name}"
+        stop = run_chapter(path, tree)
+    except (RuntimeError, subprocess.TimeoutExpired) as error:
+        return "ERROR", f"{path.stem}: {error}"
+    finally:
+        path.write_text(before)
+    if not stop:
+        return "unseen", path.stem
+    by_verify = stop["kind"] == "AssertionError" and re.match(r"eq-[\w-]+:", stop["message"])
+    return "seen" if by_verify else "stopped", f"{path.stem}: {stop['kind']}: {stop['message']}".splitlines()[0]
+
+
+def stopping_chapters(mutants: list[Mutant], tree: Path) -> str | None:
+    """Why the chapters say nothing: one does not run through without any bug."""
+    for path in sorted({notebook_of(mutant, tree) for mutant in mutants}):
+        if stop := run_chapter(path, tree):
+            return f"{path.name} stops without any bug, in cell {stop['cell']}: {stop['kind']}: {stop['message']}"
+    return None
+
+
+# ---------------------------------------------------------------- all of them
+
+
+def judge(mutant: Mutant, tree: Path, chapters: bool) -> Verdict:
+    """Plant the mutant in the copy, look, and take it out again."""
+    started, path = time.monotonic(), tree / "vqdiff_edu" / mutant.module
+    if why := fault(mutant, tree):
+        return Verdict(mutant, "ERROR", why, 0.0)
+    before = path.read_text()
+    try:
+        path.write_text(mutated(mutant, tree))
+        outcome, said = (against_chapter if chapters else against_tests)(mutant, tree)
+    finally:
+        path.write_text(before)
+    return Verdict(mutant, outcome, said, time.monotonic() - started)
+
+
+def judge_all(mutants: list[Mutant], jobs: int, chapters: bool, folder: Path) -> list[Verdict]:
+    """Every mutant, `jobs` at a time, each job in a copy of its own."""
+    trees = SimpleQueue()
+    for job in range(jobs):
+        (folder / str(job)).mkdir()
+        trees.put(copy_tree(folder / str(job)))
+    first = trees.get()
+    if why := (stopping_chapters if chapters else unmutated)([m for m in mutants if not fault(m, first)], first):
+        sys.exit(f"mutants: this fails before any bug is planted:\n{why}")
+    trees.put(first)
+
+    def one(mutant: Mutant) -> Verdict:
+        tree = trees.get()
+        verdict = judge(mutant, tree, chapters)
+        trees.put(tree)
+        print(line(verdict), flush=True)
+        return verdict
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(one, mutants))
+
+
+def line(v: Verdict) -> str:
+    harmless = " (harmless)" if v.outcome == "survived" and v.mutant.harmless else ""
+    return f"{v.outcome + harmless:<9} {v.seconds:5.0f} s  {v.mutant.name:<48} {v.said}"
+
+
+def chapter_number(v: Verdict) -> int:
+    """The number in front of the notebook's name."""
+    return int(re.match(r"\d+", notebook_of(v.mutant).name)[0]) if (ROOT / "vqdiff_edu" / v.mutant.module).exists() else -1
+
+
+def summary(verdicts: list[Verdict], chapters: bool) -> list[str]:
+    """Counts, and for chapters how many each one sees."""
+    count = {word: sum(v.outcome == word for v in verdicts) for word in dict.fromkeys(v.outcome for v in verdicts)}
+    lines = ["", f"{len(verdicts)} bugs: " + ", ".join(f"{number} {word}" for word, number in count.items())]
+    if not chapters:
+        return lines
+    for number in sorted({chapter_number(v) for v in verdicts}):
+        mine = [v for v in verdicts if chapter_number(v) == number]
+        lines.append(f"chapter {number:02}: its own verify sees {sum(v.outcome == 'seen' for v in mine)} of {len(mine)}")
+    centre = [v for v in verdicts if chapter_number(v) in CENTRE]
+    seen = sum(v.outcome == "seen" for v in centre)
+    return [*lines, *([f"chapters {CENTRE[0]} to {CENTRE[-1]}: {seen} of {len(centre)} seen ({seen / len(centre):.0%})"] if centre else [])]
+
+
+def bad(verdicts: list[Verdict]) -> list[Verdict]:
+    """The verdicts that must not be."""
+    return [v for v in verdicts if v.outcome == "ERROR" or (v.outcome == "survived" and not v.mutant.harmless)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="only bugs whose name or module contains this")
+    parser.add_argument("--jobs", type=int, default=1, help="how many at once (one thread each)")
+    parser.add_argument("--chapters", action="store_true", help="look whether the chapter's own verify cells see the bug")
+    parser.add_argument("--list", action="store_true", help="print the bugs and whether they can be planted")
+    given = parser.parse_args()
+    chosen = [m for m in MUTANTS if given.only in m.name or given.only in m.module]
+    if not chosen:
+        sys.exit(f"mutants: no bug is called {given.only!r}; --list names them")
+    if given.list:
+        print("\n".join(f"{m.module:<36} {m.name:<48} {fault(m) or ''}" for m in chosen))
+        sys.exit(any(map(fault, chosen)))
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        verdicts = judge_all(chosen, given.jobs, given.chapters, Path(folder))
+    print("\n".join(summary(verdicts, given.chapters)))
+    for verdict in (wrong := bad(verdicts)):
+        print(line(verdict))
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
