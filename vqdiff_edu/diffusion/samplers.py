@@ -164,7 +164,7 @@ def sample_with(
         x = require.tensor("x_init", x_init, Float[Tensor, " ".join(map(str, sizes))], finite=True).to(device)
     return sample(step, x, tqdm(steps, disable=not progress, desc="sampling"), callback=callback)
 
-
+# %% ../../nbs/3_diffusion/24_samplers.ipynb #df17ca90
 def initial_noise(
     model: Callable, shape: Sequence[int], *, generator: torch.Generator | None = None, device: torch.device | str | None = None
 ) -> Float[Tensor, " batch *dims"]:
