@@ -61,6 +61,11 @@ def seed_everything(seed: int) -> None:
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
+# %% ../nbs/1_groundwork/06_training.ipynb #71326de6
+def _plain(value):
+    """Tensors, arrays, tuples and paths as JSON knows them."""
+    return json.loads(json.dumps(value, default=lambda x: x.tolist() if hasattr(x, "tolist") else str(x)))
+
 # %% ../nbs/1_groundwork/06_training.ipynb #d9068ffb
 @dataclass(frozen=True)
 class Recipe:
@@ -107,11 +112,6 @@ class Recipe:
         values = {f.name: (_plain(getattr(self, f.name)), _plain(f.default)) for f in dataclasses.fields(self)}
         chosen = {name: value for name, (value, default) in values.items() if value != default}
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
-
-
-def _plain(value):
-    """Tensors, arrays, tuples and paths as JSON knows them."""
-    return json.loads(json.dumps(value, default=lambda x: x.tolist() if hasattr(x, "tolist") else str(x)))
 
 # %% ../nbs/1_groundwork/06_training.ipynb #f12ade69
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -578,7 +578,7 @@ def _parts(thing) -> list:
     cells = getattr(thing, "__closure__", None) or ()
     return [thing.__globals__.get(name) for name in names] + [cell.cell_contents for cell in cells]
 
-
+# %% ../nbs/1_groundwork/06_training.ipynb #c9fe27d2
 def _syntax(function) -> str:
     """A function's syntax tree without docstrings; nothing if no source is known."""
     code = inspect.unwrap(function).__code__

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import require
+
 # %% ../nbs/7_tools/70_verify.ipynb #97158978
 def as_tensor(value: Any) -> Tensor:
     """Any number, array, tensor or nested list as a tensor on the CPU. Python's floats stay float64; torch would make them float32."""
@@ -50,6 +52,14 @@ class Printed(float):
     def _ipython_display_(self) -> None:
         pass
 
+
+def _report(label: str, fault: str, fine: str, value: float) -> Printed:
+    """Raise AssertionError with what is at fault, if anything is; else print what is fine, and return the value."""
+    if fault:
+        raise AssertionError(f"{label}: {fault}")
+    print(f"{label}: {fine}")
+    return Printed(value)
+
 # %% ../nbs/7_tools/70_verify.ipynb #c303a1bd
 def verify(label: str, left: Any, right: Any, *, atol: Real, rtol: Real = 0) -> float:
     """Assert |left - right| <= atol + rtol |right| for every element, print one line, return the largest difference.
@@ -58,8 +68,7 @@ def verify(label: str, left: Any, right: Any, *, atol: Real, rtol: Real = 0) -> 
     Raises AssertionError that tells the worst element and both of its values; ValueError for a label that is no `eq-…`, or nothing to compare.
     """
     left, right = _numbers(label, "left", left), _numbers(label, "right", right)
-    if not (atol >= 0 and rtol >= 0):
-        raise ValueError(f"atol and rtol must be at least 0; got atol={atol}, rtol={rtol}")
+    atol, rtol = require.number("atol", atol, 0, finite=False), require.number("rtol", rtol, 0, finite=False)
     if left.shape != right.shape and left.ndim and right.ndim:
         raise AssertionError(f"{label}: left has shape {list(left.shape)}, right has {list(right.shape)}; they must be equal")
     left, right = torch.broadcast_tensors(left, right)
@@ -67,13 +76,11 @@ def verify(label: str, left: Any, right: Any, *, atol: Real, rtol: Real = 0) -> 
     excess = difference - (atol + rtol * right.abs())
     bound = f"{atol:.3g}" + (f" + {rtol:.3g} |right|" if rtol else "")
     place, where = worst(excess)
-    if excess[place] > 0:
-        sides = f"left {left[place].item():.8g}, right {right[place].item():.8g}"
-        count = f"{int((excess > 0).sum()):,} of {left.numel():,} values"
-        raise AssertionError(f"{label}: {count} differ by more than {bound}; worst{where}: {sides}")
+    sides = f"left {left[place].item():.8g}, right {right[place].item():.8g}"
+    fault = f"{int((excess > 0).sum()):,} of {left.numel():,} values differ by more than {bound}; worst{where}: {sides}"
     largest = difference.max().item()
-    print(f"{label}: max |difference| {largest:.2g} <= {bound} over {left.numel():,} value{'s' * (left.numel() != 1)}")
-    return Printed(largest)
+    fine = f"max |difference| {largest:.2g} <= {bound} over {left.numel():,} value{'s' * (left.numel() != 1)}"
+    return _report(label, fault * bool(excess[place] > 0), fine, largest)
 
 # %% ../nbs/7_tools/70_verify.ipynb #8b1d70fd
 def _gaussian_z(t: Tensor, dof: int) -> Tensor:
@@ -103,19 +110,17 @@ def verify_mean(label: str, samples: Any, closed_form: Any, *, sigmas: Real = 4)
     """
     single = isinstance(samples, Tensor) and samples.is_floating_point()
     eps = torch.finfo(samples.dtype if single else torch.float64).eps  # the relative rounding error of the numbers as they were given
-    samples, closed = _numbers(label, "samples", samples).real, _numbers(label, "closed_form", closed_form).real
-    if samples.ndim == 0 or len(samples) < 30:
-        raise ValueError(f"samples needs at least 30 replicates along its first axis; got shape {list(samples.shape)}")
+    samples = _numbers(label, "samples", samples).real
+    closed = _numbers(label, "closed_form", closed_form).real
+    n = require.whole("samples: the number of replicates along its first axis", len(samples) if samples.ndim else 1, 30)
     if closed.ndim and closed.shape != samples.shape[1:]:
         raise AssertionError(f"{label}: a replicate has shape {list(samples.shape[1:])}, closed_form has {list(closed.shape)}")
-    n, closed = len(samples), closed.expand(samples.shape[1:])
+    closed = closed.expand(samples.shape[1:])
     z = _gaussian_z(_standard_errors_apart(samples, closed, eps), n - 1)
     limit = _family_threshold(sigmas, z.numel())
     place, where = worst(z)
     largest = z[place].item()
-    if not largest <= limit:
-        sides = f"mean {samples.mean(0)[place].item():.6g} of n = {n:,}, closed form {closed[place].item():.6g}"
-        raise AssertionError(f"{label}: z = {largest:.1f} > {limit:.2f}{where}: {sides}")
+    sides = f"mean {samples.mean(0)[place].item():.6g} of n = {n:,}, closed form {closed[place].item():.6g}"
+    fault = f"z = {largest:.1f} > {limit:.2f}{where}: {sides}"
     family = f", {sigmas:g} sigmas widened for {z.numel():,} components" if z.numel() > 1 else ""
-    print(f"{label}: largest |z| {largest:.2f} <= {limit:.2f} (n = {n:,}{family})")
-    return Printed(largest)
+    return _report(label, fault * (not largest <= limit), f"largest |z| {largest:.2f} <= {limit:.2f} (n = {n:,}{family})", largest)

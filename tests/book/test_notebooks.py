@@ -37,8 +37,17 @@ def import_mix(cell: Cell) -> bool:
     """Does an import stand among other code? nbdev's filter runs a cell with an import, whatever else is in it, unless `eval: false`."""
     if cell.directives.get("eval") == "false":
         return False
-    imports = [isinstance(node, (ast.Import, ast.ImportFrom)) for node in cell.tree.body]
+    imports = [is_import(node) for node in cell.tree.body]
     return any(imports) and not all(imports)
+
+
+def is_import(node: ast.stmt) -> bool:
+    """An import, also one for the type checker alone, or one that says which extra is missing."""
+    if isinstance(node, ast.If):
+        return getattr(node.test, "id", "") == "TYPE_CHECKING" and all(map(is_import, node.body))
+    if isinstance(node, ast.Try):
+        return all(map(is_import, node.body)) and all(getattr(handler.type, "id", "") == "ImportError" for handler in node.handlers)
+    return isinstance(node, (ast.Import, ast.ImportFrom))
 
 
 def output_problems(nb: Notebook, stand_in: str) -> list[str]:

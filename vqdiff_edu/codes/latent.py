@@ -47,7 +47,8 @@ class LatentCodec:
         require.tensor("mean", mean, Float[Tensor, f"{dim}"])
         require.tensor("basis", basis, Float[Tensor, f"{dim} c"])
         require.tensor("scale", scale, Float[Tensor, f"{basis.shape[1]}"])
-        self.vqvae, self.mean, self.basis, self.scale = vqvae, mean, basis, scale
+        self.vqvae, self.mean = vqvae, mean
+        self.basis, self.scale = basis, scale
 
     def project(self, z_e: Float[Tensor, "batch dim h w"]) -> Float[Tensor, "batch c h w"]:
         """The VQ-VAE's latents as the diffusion model sees them."""

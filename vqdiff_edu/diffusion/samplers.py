@@ -7,7 +7,7 @@ __all__ = ['SPACINGS', 'timesteps', 'sample', 'ddim', 'ddpm', 'dpmpp_2m', 'heun'
            'sample_ddim', 'sample_dpmpp_2m', 'sample_heun']
 
 # %% ../../nbs/3_diffusion/24_samplers.ipynb #4d94ee2a
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain, pairwise
 from typing import Literal
@@ -38,11 +38,11 @@ def timesteps(
     num_inference_steps = require.whole("num_inference_steps", num_inference_steps, 1, num_timesteps)
     ratio = num_timesteps / num_inference_steps
     k = torch.arange(num_inference_steps, dtype=torch.float64)
-    if spacing == "trailing":
-        return (num_timesteps - k * ratio).round().long() - 1
-    if spacing == "leading":
-        return (k * int(ratio)).long().flip(0)
-    return torch.linspace(num_timesteps - 1, 0, num_inference_steps, dtype=torch.float64).round().long()
+    return {
+        "trailing": (num_timesteps - k * ratio).round().long() - 1,
+        "leading": (k * int(ratio)).long().flip(0),
+        "linspace": torch.linspace(num_timesteps - 1, 0, num_inference_steps, dtype=torch.float64).round().long(),
+    }[spacing]
 
 # %% ../../nbs/3_diffusion/24_samplers.ipynb #85c730b7
 @torch.no_grad()
@@ -63,7 +63,8 @@ def ddim(diffusion: GaussianDiffusion, denoise: Callable, *, eta: float = 0.0, g
     eta = require.number("eta", eta, 0, 1)
 
     def step(x: Tensor, t: int | Tensor, s: int | Tensor) -> Tensor:
-        p, ab_t, ab_s = denoise(x, t), diffusion.schedule.alpha_bar(t), diffusion.schedule.alpha_bar(s)
+        p = denoise(x, t)
+        ab_t, ab_s = diffusion.schedule.alpha_bar(t), diffusion.schedule.alpha_bar(s)
         variance = eta**2 * (1 - ab_s) / (1 - ab_t) * (1 - ab_t / ab_s)
         x = coefficient(ab_s.sqrt(), x) * p.x_start + coefficient((1 - ab_s - variance).clamp_min(0).sqrt(), x) * p.eps
         return x if eta == 0 or _is_last(s) else x + coefficient(variance.sqrt(), x) * noise_like(x, generator)
@@ -92,7 +93,8 @@ def dpmpp_2m(diffusion: GaussianDiffusion, denoise: Callable, *, generator: torc
 
     def step(x: Tensor, t: int | Tensor, s: int | Tensor) -> Tensor:
         nonlocal before, h_before
-        x_start, ab_t, ab_s = denoise(x, t).x_start, diffusion.schedule.alpha_bar(t), diffusion.schedule.alpha_bar(s)
+        x_start = denoise(x, t).x_start
+        ab_t, ab_s = diffusion.schedule.alpha_bar(t), diffusion.schedule.alpha_bar(s)
         h = 0.5 * (torch.logit(ab_s) - torch.logit(ab_t))
         d = x_start
         if before is not None:
@@ -111,7 +113,8 @@ def heun(diffusion: GaussianDiffusion, denoise: Callable, *, generator: torch.Ge
     """
 
     def step(x: Tensor, t: int | Tensor, s: int | Tensor) -> Tensor:
-        p, ab_t, ab_s = denoise(x, t), diffusion.schedule.alpha_bar(t), diffusion.schedule.alpha_bar(s)
+        p = denoise(x, t)
+        ab_t, ab_s = diffusion.schedule.alpha_bar(t), diffusion.schedule.alpha_bar(s)
         ahead = coefficient(ab_s.sqrt(), x) * p.x_start + coefficient((1 - ab_s).sqrt(), x) * p.eps
         if _is_last(s):
             return ahead
@@ -144,6 +147,9 @@ def sample_with(
     `spacing` as in `timesteps`; `cond`, `uncond` and `guidance_scale` as in `process.guided`. The walk begins with noise from `generator`, on
     `device` (default: the model's), or with `x_init`, at step `t_start` (default T - 1) and as noisy. `callback(s, x)` is told every place.
     """
+    if not isinstance(shape, (tuple, list)):
+        raise TypeError(f"shape must be whole numbers, the batch first, such as (16, 1, 28, 28); got {shape!r}")
+    sizes = [require.whole("shape", size, 1) for size in shape or [0]]
     last = diffusion.schedule.num_timesteps - 1
     first = last if t_start is None else require.whole("t_start", t_start, 0, last)
     if x_init is None and first < last:
@@ -152,26 +158,19 @@ def sample_with(
     if t_start is not None and steps[0] != first:
         raise ValueError(f"spacing {spacing!r} begins at step {steps[0]}, but x_init is as noisy as t_start={first}; use 'trailing'")
     step = method(diffusion, diffusion.denoiser(model, cond=cond, uncond=uncond, guidance_scale=guidance_scale), generator=generator)
-    x = initial_noise(model, shape, generator=generator, device=device) if x_init is None else _noisy_data(x_init, shape).to(device)
+    if x_init is None:
+        x = initial_noise(model, sizes, generator=generator, device=device)
+    else:
+        x = require.tensor("x_init", x_init, Float[Tensor, " ".join(map(str, sizes))], finite=True).to(device)
     return sample(step, x, tqdm(steps, disable=not progress, desc="sampling"), callback=callback)
 
-
-def initial_noise(model: Callable, shape: tuple[int, ...], *, generator: torch.Generator | None = None, device=None) -> Tensor:
+# %% ../../nbs/3_diffusion/24_samplers.ipynb #df17ca90
+def initial_noise(
+    model: Callable, shape: Sequence[int], *, generator: torch.Generator | None = None, device: torch.device | str | None = None
+) -> Float[Tensor, " batch *dims"]:
     """Standard normal noise of a shape, on a device; by default on that of the model's parameters."""
     device = next(iter(getattr(model, "parameters", list)()), torch.empty(0)).device if device is None else device
-    return noise_like(torch.empty(_sizes(shape), device=device), generator)
-
-
-def _sizes(shape: tuple[int, ...]) -> list[int]:
-    """`shape` as whole numbers of at least 1."""
-    if not isinstance(shape, (tuple, list)):
-        raise TypeError(f"shape must be whole numbers, the batch first, such as (16, 1, 28, 28); got {shape!r}")
-    return [require.whole("shape", size, 1) for size in shape or [0]]
-
-
-def _noisy_data(x_init: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`x_init`, if it is finite and of that shape."""
-    return require.tensor("x_init", x_init, Float[Tensor, " ".join(map(str, _sizes(shape)))], finite=True)
+    return noise_like(torch.empty(*shape, device=device), generator)
 
 # %% ../../nbs/3_diffusion/24_samplers.ipynb #02ee5e02
 def sample_ddpm(diffusion: GaussianDiffusion, model: Callable, shape: tuple[int, ...], **options) -> Float[Tensor, " batch *dims"]:
