@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer, batch_perplexity, kmeans, nearest_code, sum_by_code
+from vqdiff_edu.quantization.kmeans import kmeans, nearest_code, sum_by_code
+from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer, batch_perplexity
 
 seeds = st.integers(0, 2**31)
 

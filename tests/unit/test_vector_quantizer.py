@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from vqdiff_edu.quantization import vector_quantizer
-from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer, batch_perplexity, kmeans, nearest_code, spread_start, sum_by_code
+from vqdiff_edu.quantization.kmeans import kmeans, nearest_code, spread_start, sum_by_code
+from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer, batch_perplexity
 
 from ..reads import Reads
 
