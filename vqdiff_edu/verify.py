@@ -12,7 +12,10 @@ from numbers import Real
 from typing import Any
 
 import torch
+from jaxtyping import Num
 from torch import Tensor
+
+from . import require
 
 # %% ../nbs/7_tools/70_verify.ipynb #97158978
 def as_tensor(value: Any) -> Tensor:
@@ -34,14 +37,19 @@ def _numbers(label: str, name: str, value: Any) -> Tensor:
     if not isinstance(label, str) or not re.fullmatch(r"eq-[\w-]+", label):
         raise ValueError(f"label must name an equation, such as 'eq-reverse-posterior'; got {label!r}")
     try:
-        tensor = as_tensor(value)
+        given = as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} must be a number, an array or a tensor; got {type(value).__name__} ({error})") from None
-    if tensor.numel() == 0:
-        raise ValueError(f"{name} is empty (shape {list(tensor.shape)}): there is nothing to compare")
-    if bad := int((~tensor.isfinite()).sum()):
-        raise AssertionError(f"{label}: {name} has {bad:,} non-finite values of {tensor.numel():,}")
-    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
+    tensor = given.to(torch.complex128 if given.is_complex() else torch.float64)
+    bad = int((~require.tensor(name, tensor, Num[Tensor, "..."]).isfinite()).sum())
+    _hold(label, not bad, f"{name} has {bad:,} non-finite values of {tensor.numel():,}")
+    return tensor
+
+
+def _hold(label: str, claim: bool, otherwise: str) -> None:
+    """The assertion behind both functions: AssertionError that says what is the case `otherwise`."""
+    if not claim:
+        raise AssertionError(f"{label}: {otherwise}")
 
 # %% ../nbs/7_tools/70_verify.ipynb #69fbd398
 class Printed(float):
@@ -58,19 +66,18 @@ def verify(label: str, left: Any, right: Any, *, atol: Real, rtol: Real = 0) -> 
     Raises AssertionError that tells the worst element and both of its values; ValueError for a label that is no `eq-…`, or nothing to compare.
     """
     left, right = _numbers(label, "left", left), _numbers(label, "right", right)
-    if not (atol >= 0 and rtol >= 0):
-        raise ValueError(f"atol and rtol must be at least 0; got atol={atol}, rtol={rtol}")
-    if left.shape != right.shape and left.ndim and right.ndim:
-        raise AssertionError(f"{label}: left has shape {list(left.shape)}, right has {list(right.shape)}; they must be equal")
+    require.number("atol", atol, 0, finite=False)
+    require.number("rtol", rtol, 0, finite=False)
+    alike = not left.ndim or not right.ndim or left.shape == right.shape
+    _hold(label, alike, f"left has shape {list(left.shape)}, right has {list(right.shape)}; they must be equal")
     left, right = torch.broadcast_tensors(left, right)
     difference = (left - right).abs()
     excess = difference - (atol + rtol * right.abs())
     bound = f"{atol:.3g}" + (f" + {rtol:.3g} |right|" if rtol else "")
     place, where = worst(excess)
-    if excess[place] > 0:
-        sides = f"left {left[place].item():.8g}, right {right[place].item():.8g}"
-        count = f"{int((excess > 0).sum()):,} of {left.numel():,} values"
-        raise AssertionError(f"{label}: {count} differ by more than {bound}; worst{where}: {sides}")
+    count = f"{int((excess > 0).sum()):,} of {left.numel():,} values"
+    sides = f"left {left[place].item():.8g}, right {right[place].item():.8g}"
+    _hold(label, not excess[place] > 0, f"{count} differ by more than {bound}; worst{where}: {sides}")
     largest = difference.max().item()
     print(f"{label}: max |difference| {largest:.2g} <= {bound} over {left.numel():,} value{'s' * (left.numel() != 1)}")
     return Printed(largest)
@@ -104,18 +111,16 @@ def verify_mean(label: str, samples: Any, closed_form: Any, *, sigmas: Real = 4)
     single = isinstance(samples, Tensor) and samples.is_floating_point()
     eps = torch.finfo(samples.dtype if single else torch.float64).eps  # the relative rounding error of the numbers as they were given
     samples, closed = _numbers(label, "samples", samples).real, _numbers(label, "closed_form", closed_form).real
-    if samples.ndim == 0 or len(samples) < 30:
-        raise ValueError(f"samples needs at least 30 replicates along its first axis; got shape {list(samples.shape)}")
-    if closed.ndim and closed.shape != samples.shape[1:]:
-        raise AssertionError(f"{label}: a replicate has shape {list(samples.shape[1:])}, closed_form has {list(closed.shape)}")
-    n, closed = len(samples), closed.expand(samples.shape[1:])
+    n = require.whole("samples: the number of replicates", len(samples) if samples.ndim else 1, 30)
+    shape = samples.shape[1:]
+    _hold(label, not closed.ndim or closed.shape == shape, f"a replicate has shape {list(shape)}, closed_form has {list(closed.shape)}")
+    closed = closed.expand(shape)
     z = _gaussian_z(_standard_errors_apart(samples, closed, eps), n - 1)
     limit = _family_threshold(sigmas, z.numel())
     place, where = worst(z)
     largest = z[place].item()
-    if not largest <= limit:
-        sides = f"mean {samples.mean(0)[place].item():.6g} of n = {n:,}, closed form {closed[place].item():.6g}"
-        raise AssertionError(f"{label}: z = {largest:.1f} > {limit:.2f}{where}: {sides}")
+    sides = f"mean {samples.mean(0)[place].item():.6g} of n = {n:,}, closed form {closed[place].item():.6g}"
+    _hold(label, largest <= limit, f"z = {largest:.1f} > {limit:.2f}{where}: {sides}")
     family = f", {sigmas:g} sigmas widened for {z.numel():,} components" if z.numel() > 1 else ""
     print(f"{label}: largest |z| {largest:.2f} <= {limit:.2f} (n = {n:,}{family})")
     return Printed(largest)
