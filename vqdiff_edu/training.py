@@ -484,9 +484,9 @@ def _progress(t: Training) -> tqdm:
 def study(name: str, run, cases: list) -> list:
     """Run `run(**case)` for every case and return rows `{"case", "outcome", "seconds", "source", "profile", "code"}` in the order of `cases`.
 
-    Rows live in results/<name>.json in the nearest folder upwards that holds settings.ini: what is there (same case, profile and `code_key`) is read, the rest is run and
-    added at once, so a study can be stopped and continued. `run` returns a dict of numbers. In the smoke profile every case runs anew, and
-    nothing is read or written. Rows measured on a stand-in are not kept.
+    Rows live in results/<name>.json in the nearest folder upwards that holds settings.ini (if none does, in the current one): what is there
+    (same case, profile and `code_key`) is read, the rest is run and added at once, so a study can be stopped and continued. `run` returns a
+    dict of numbers. In the smoke profile every case runs anew, and nothing is read or written. Rows measured on a stand-in are not kept.
     """
     if profile() == "smoke":
         return [_measure(run, case) for case in cases]

@@ -68,16 +68,15 @@ def verify(label: str, left: Any, right: Any, *, atol: Real, rtol: Real = 0) -> 
     left, right = _numbers(label, "left", left), _numbers(label, "right", right)
     require.number("atol", atol, 0, finite=False)
     require.number("rtol", rtol, 0, finite=False)
-    alike = not left.ndim or not right.ndim or left.shape == right.shape
-    _hold(label, alike, f"left has shape {list(left.shape)}, right has {list(right.shape)}; they must be equal")
+    shapes = f"left has shape {list(left.shape)}, right has {list(right.shape)}; they must be equal"
+    _hold(label, not left.ndim or not right.ndim or left.shape == right.shape, shapes)
     left, right = torch.broadcast_tensors(left, right)
     difference = (left - right).abs()
     excess = difference - (atol + rtol * right.abs())
     bound = f"{atol:.3g}" + (f" + {rtol:.3g} |right|" if rtol else "")
     place, where = worst(excess)
-    count = f"{int((excess > 0).sum()):,} of {left.numel():,} values"
-    sides = f"left {left[place].item():.8g}, right {right[place].item():.8g}"
-    _hold(label, not excess[place] > 0, f"{count} differ by more than {bound}; worst{where}: {sides}")
+    count = f"{int((excess > 0).sum()):,} of {left.numel():,} values differ by more than {bound}"
+    _hold(label, not excess[place] > 0, f"{count}; worst{where}: left {left[place].item():.8g}, right {right[place].item():.8g}")
     largest = difference.max().item()
     print(f"{label}: max |difference| {largest:.2g} <= {bound} over {left.numel():,} value{'s' * (left.numel() != 1)}")
     return Printed(largest)
