@@ -19,7 +19,6 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -41,7 +40,7 @@ class Mistake(NamedTuple):
     hint: str
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Exercise:
     """A question's machinery: `solution` and each wrong answer are functions for "implement", values for "compute" and "predict".
 
@@ -51,8 +50,8 @@ class Exercise:
     id: str
     kind: str
     solution: Any = None
-    cases: Callable[[], list] = field(default=lambda: [()])
-    wrong: dict = field(default_factory=dict)
+    cases: Callable[[], list] = dataclasses.field(default=lambda: [()])
+    wrong: dict = dataclasses.field(default_factory=dict)
     property: str = ""
     options: tuple = ()
     rubric: list | tuple = ()
@@ -63,17 +62,17 @@ class Exercise:
 
     def __post_init__(self):
         require.choice(f"{self.id}: kind", self.kind, KINDS)
-        if not re.fullmatch(r"\d\d-\d+", self.id):
-            raise ValueError(f"id must be chapter-number, such as '21-1'; got {self.id!r}")
-        if self.kind == "explain" and not self.rubric:
-            raise ValueError(f"{self.id}: an explain exercise needs a rubric to compare with")
-        if self.kind == "implement" and not callable(self.solution):
-            raise ValueError(f"{self.id}: solution must be a function for an implement exercise; got {self.solution!r}")
-        if self.options and self.solution not in self.options:
-            raise ValueError(f"{self.id}: solution {self.solution!r} is none of the options {self.options}")
+        for sound, needed in (
+            (re.fullmatch(r"\d\d-\d+", self.id), "id must be chapter-number, such as '21-1'"),
+            (self.kind != "explain" or self.rubric, "an explain exercise needs a rubric to compare with"),
+            (self.kind != "implement" or callable(self.solution), f"solution must be a function to implement; got {self.solution!r}"),
+            (not self.options or self.solution in self.options, f"solution {self.solution!r} is none of the options {self.options}"),
+        ):
+            if not sound:
+                raise ValueError(f"{self.id}: {needed}")
 
 # %% ../nbs/7_tools/71_grading.ipynb #989d0178
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Verdict:
     """What a check found. `status` is "right", "wrong" or "not tried"; printing it gives `message`."""
 
@@ -119,7 +118,7 @@ def _global_state_restored() -> Iterator[None]:
         np.random.set_state(arrays)
 
 # %% ../nbs/7_tools/71_grading.ipynb #11ffa564
-@dataclass
+@dataclasses.dataclass
 class _Outcome:
     """What a function did with one case."""
 
@@ -282,8 +281,8 @@ def _differs(exercise: Exercise, got: _Outcome, want: _Outcome, reveal: bool = T
         return None if type(got.error) is type(want.error) else f"{type(got.error).__name__}: {got.error}"
     if want.error is not None:
         return f"expected a {type(want.error).__name__}, got {_show(got.value)}"
-    tolerance = {"atol": exercise.atol, "rtol": exercise.rtol, "dtype": exercise.dtype and exercise.kind == "implement"}
-    return _mismatch(got.value, want.value, reveal, **tolerance)
+    dtype = exercise.dtype and exercise.kind == "implement"
+    return _mismatch(got.value, want.value, reveal, atol=exercise.atol, rtol=exercise.rtol, dtype=dtype)
 
 # %% ../nbs/7_tools/71_grading.ipynb #9e50f7a8
 def _recognise(exercise: Exercise, cases: list, outcomes: list[_Outcome]) -> str | None:
@@ -291,8 +290,8 @@ def _recognise(exercise: Exercise, cases: list, outcomes: list[_Outcome]) -> str
     known = {name: _outcomes(_as_function(mistake), cases, exercise.seed, seconds=30) for name, (mistake, _) in exercise.wrong.items()}
     for judge in (dataclasses.replace(exercise, atol=exercise.atol * 1e-3, rtol=exercise.rtol * 1e-3), exercise):
         for name, theirs in known.items():
-            pairs = list(zip(outcomes, theirs))
-            if len(theirs) == len(outcomes) and all(_differs(judge, a, b) is None and a.mutated >= b.mutated for a, b in pairs):
+            same = (_differs(judge, a, b) is None and a.mutated >= b.mutated for a, b in zip(outcomes, theirs))
+            if len(theirs) == len(outcomes) and all(same):
                 return f"{name}. {exercise.wrong[name][1]}"
     return None
 
@@ -325,21 +324,19 @@ def _judge(exercise: Exercise, function: Callable, seconds: Real) -> Verdict:
         if reason is None and got.mutated and not want.mutated:
             reason = "the result is right, but your function changes its input in place; the caller still needs it"
         if reason:
-            name = _recognise(exercise, cases, outcomes)
-            return Verdict(exercise.id, "wrong", _explanation(exercise, function, case, got, reason, name))
+            return Verdict(exercise.id, "wrong", _explanation(exercise, function, case, got, reason, _recognise(exercise, cases, outcomes)))
     return Verdict(exercise.id, "right", f"{exercise.id}: right, on {len(cases)} case{'s' * (len(cases) != 1)}")
 
 
 def _explanation(exercise: Exercise, function: Callable, case: tuple, got: _Outcome, reason: str, name: str | None) -> str:
     """A wrong answer's verdict, a line for each thing known about it."""
-    lines = [f"{exercise.id}: wrong", f"  {reason}"]
-    if got.error is not None and (line := _own_line(function, got.error)):
-        lines.append(f"  in {line}")
-    if case:
-        lines.append(f"  smallest failing input: {_show_case(exercise, case)} (seed {exercise.seed})")
-    if exercise.property:
-        lines.append(f"  what must hold: {exercise.property}")
-    return "\n".join(lines + [f"  this looks like: {name}"] * (name is not None))
+    known = {
+        "in": "" if got.error is None else _own_line(function, got.error),
+        "smallest failing input:": f"{_show_case(exercise, case)} (seed {exercise.seed})" if case else "",
+        "what must hold:": exercise.property,
+        "this looks like:": name,
+    }
+    return "\n".join([f"{exercise.id}: wrong", f"  {reason}", *(f"  {what} {text}" for what, text in known.items() if text)])
 
 # %% ../nbs/7_tools/71_grading.ipynb #b0528076
 def check(id: str, answer: Any, strict: bool = False) -> Verdict:

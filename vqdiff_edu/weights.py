@@ -55,11 +55,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 # %% ../nbs/7_tools/73_weights.ipynb #1a3c1ead
 def to_half(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Round floating-point tensors to float16, leaving others; ValueError names a tensor that does not fit or is not finite."""
-    rounded = {}
+    state = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    rounded = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     for key, value in state.items():
-        value = value.detach().cpu().contiguous()
-        rounded[key] = value.half() if value.is_floating_point() else value
-        if value.is_floating_point() and not rounded[key].isfinite().all():
+        if not rounded[key].isfinite().all():
             raise ValueError(f"state[{key!r}] holds values that are not finite in float16 (largest: {value.abs().max():.3g})")
     return rounded
 
@@ -159,11 +158,12 @@ def describe_model(card: dict) -> str:
         ("seed", card.get("seed")),
         ("steps", recipe.get("steps")),
         ("data", data.get("source")),
+        ("built on", ", ".join(card.get("parents", {}))),
+        ("trained on", card.get("device")),
+        ("seconds", card.get("wall_seconds")),
     ]
-    made += [("built on", ", ".join(card.get("parents", {}))), ("trained on", card.get("device")), ("seconds", card.get("wall_seconds"))]
-    table = ["| what | figure |", "|---|---|"]
     rows = [f"| {name} | {text} |" for name, text in [*made, *figures(card.get("metrics", {}))] if text not in (None, "")]
     front = "".join(f"{key}: {json.dumps(value)}\n" for key, value in header.items())
     failures = f"**Where it fails.** {card['failures']}\n\n" if card.get("failures") else ""
     use = f'```python\nfrom vqdiff_edu import from_pretrained\n\nmodel = from_pretrained("path or repository")  # {card["name"]}\n```\n'
-    return "\n".join([f"---\n{front}---\n\n# {card['name']}\n\n{failures}{use}", *table, *rows]) + "\n"
+    return "\n".join([f"---\n{front}---\n\n# {card['name']}\n\n{failures}{use}", "| what | figure |", "|---|---|", *rows]) + "\n"
