@@ -36,8 +36,7 @@ Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Same seed, same o
 def in_words() -> Iterator[None]:
     """End the command with an error's own words and no traceback, exit status 2; print warnings as notes."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", UserWarning)
+        with warnings.catch_warnings(action="always", category=UserWarning):
             warnings.showwarning = lambda message, *rest, **options: typer.echo(f"note: {message}", err=True)
             yield
     except (ImportError, ValueError, TypeError, OSError, RuntimeError, FloatingPointError) as error:
@@ -92,14 +91,10 @@ def headline(card: dict) -> str:
 @app.command()
 def data(source: Annotated[str, typer.Option(help="auto, real or stand-in.")] = "auto") -> None:
     """Say which digits, written and spoken, the book will use, and fetch them if they are not here."""
-    from typing import get_args
-
-    from vqdiff_edu import require
     from vqdiff_edu.crossmodal.audio import speech
-    from vqdiff_edu.data import Source, data_folder, digits
+    from vqdiff_edu.data import data_folder, digits
 
     with in_words():
-        require.choice("source", source, get_args(Source))
         for kind, load in {"written": digits, "spoken": speech}.items():
             train, test = load("train", source), load("test", source)
             typer.echo(f"{train.source}: {len(train):,} {kind} digits for training and {len(test):,} for testing")
@@ -221,8 +216,7 @@ def notes_on(image: Path, said: str) -> list[str]:
     from vqdiff_edu.crossmodal.scenes import parse
 
     grey = grey_levels(image)
-    height, width = grey.shape
-    notes = [] if height == width == 56 else [f"{image} has {width} × {height} pixels: brought to 56 × 56"]
+    notes = [] if grey.shape == (56, 56) else [f"{image} has {grey.shape[1]} × {grey.shape[0]} pixels: brought to 56 × 56"]
     if not taken_as_it_is(grey, 56) and len({thing.ink for thing in parse(said).things}) == 1:
         notes.append("the darkest stroke is taken for full ink; faint is told only beside bold")
     return notes
@@ -248,6 +242,6 @@ def speak(
         samples = read_wav(wav)
         writer, generator = load_pretrained("writing-video"), torch.Generator().manual_seed(seed)
         video = writer(samples[None], num_inference_steps=steps, guidance_scale=guidance, generator=generator)
-        write_mp4(out, video[0], samples)
+        write_mp4(out, video[0], samples, source=wav)
     heard = classify(writer.classifier, samples[None]).argmax(1).item()
     typer.echo(f"heard a {heard}; {len(samples) / 8000:.2f} s of writing in {out}")

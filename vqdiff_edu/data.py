@@ -68,10 +68,8 @@ Source = Literal["auto", "real", "stand-in"]
 def data_folder() -> Path:
     """Where data lives: the folder VQDIFF_DATA names, made absolute, else the user's cache folder. Raises ValueError if VQDIFF_DATA is set but is no folder."""
     named = os.environ.get("VQDIFF_DATA")
-    if not named:
-        return user_cache_path("vqdiff_edu")
-    folder = Path(named).expanduser().resolve()
-    if not folder.is_dir():
+    folder = Path(named).expanduser().resolve() if named else user_cache_path("vqdiff_edu")
+    if named and not folder.is_dir():
         raise ValueError(f"VQDIFF_DATA is set to {named!r}, but {folder} is not a folder: create it, correct the variable or unset it")
     return folder
 
@@ -139,12 +137,9 @@ def fetch(target: Path, urls: Sequence[str], unpack: Callable, *, sha256: str, t
 def _install(content: bytes | Mapping[str, bytes], target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as temporary:
         half = Path(temporary) / target.name
-        if isinstance(content, bytes):
-            half.write_bytes(content)
-        else:
-            half.mkdir()
-            for name, part in content.items():
-                (half / name).write_bytes(part)
+        for path, part in ({half: content} if isinstance(content, bytes) else {half / name: content[name] for name in content}).items():
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(part)
         os.replace(half, target)
 
 
@@ -233,8 +228,8 @@ def _draw(digit: int, n: int, generator: torch.Generator) -> UInt8[Tensor, "n 1 
     place = torch.stack([slanted, bent_y - turn * bent_x], -1) * 27 + 14 + u[:, None, 7:9]
     pieces = place.split([len(stroke) for stroke in strokes], 1)
     a, b = (torch.cat([p[:, sl] for p in pieces], 1) for sl in (slice(None, -1), slice(1, None)))
-    width = 1.1 + 0.5 * u[:, 9]
-    return torch.cat([_ink(*part) for part in zip(a.split(100), b.split(100), width.split(100), strict=True)])  # a hundred fit the cache
+    parts = zip(*(x.split(100) for x in (a, b, 1.1 + 0.5 * u[:, 9])), strict=True)
+    return torch.cat([_ink(*part) for part in parts])  # a hundred fit the cache
 
 # %% ../nbs/1_groundwork/02_data.ipynb #8cafcc59
 @cache
@@ -276,8 +271,14 @@ def digits(split: Split = "train", source: Source = "auto") -> Digits:
     Files are verified on every load: ValueError names a damaged one.
     """
     require.choice("split", split, get_args(Split))
-    ways = {"download": download_mnist, "read": lambda raw: _mnist(split, raw), "make": lambda: deepcopy(_standin(split))}
-    return real_or_standin(f"digits, {split}", source, **ways, notice=STANDIN_NOTICE)
+    return real_or_standin(
+        f"digits, {split}",
+        source,
+        download=download_mnist,
+        read=lambda raw: _mnist(split, raw),
+        make=lambda: deepcopy(_standin(split)),
+        notice=STANDIN_NOTICE,
+    )
 
 # %% ../nbs/1_groundwork/02_data.ipynb #c99ef1bb
 def handwritten_four(source: str = "auto") -> Float[Tensor, "1 1 28 28"]:
@@ -374,8 +375,7 @@ def taken_as_it_is(grey: Float[Tensor, "height width"], side: int) -> bool:
 def on_black(grey: Float[Tensor, "height width"]) -> Float[Tensor, "height width"]:
     """Light ink on a ground of 0, from grey levels in 0 … 1; the ground is the median of the frame. Raises ValueError if nothing stands out from it."""
     ground = ground_level(grey)
-    side = 1.0 if grey.max() - ground >= ground - grey.min() else -1.0
-    ink = (side * (grey - ground)).clamp(min=0)
+    ink = max(grey - ground, ground - grey, key=torch.max).clamp(min=0)
     if ink.max() < 0.1:
         raise ValueError(f"nothing stands out from the ground; its grey levels reach from {grey.min():.2f} to {grey.max():.2f} of 1")
     return ink
@@ -401,9 +401,7 @@ def grey_levels(path: str | Path) -> Float[Tensor, "height width"]:
     if picture.mode[0] in "IF":  # 16 or 32 bits a point, which Pillow's conversion would cut at 255
         levels = torch.from_numpy(np.array(picture, dtype=np.float32))
         return levels / (65535 if picture.mode[0] == "I" else max(1.0, float(levels.max())))
-    picture = picture.convert("RGBA")
-    paper = Image.new("RGBA", picture.size, "white")
-    paper.alpha_composite(picture)
+    paper = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA"))
     return torch.from_numpy(np.array(paper.convert("L"), dtype=np.float32)) / 255
 
 # %% ../nbs/1_groundwork/02_data.ipynb #4aac0037
@@ -413,6 +411,8 @@ def read_picture(path: str | Path, side: int = 28) -> Float[Tensor, "1 1 {side} 
     Then the darkest stroke becomes full ink, for a photograph does not say how dark ink is; a file of `side` by `side` on black is taken as it is.
     Raises FileNotFoundError, and ValueError naming the file if it is no picture, or a picture of nothing.
     """
+    from torchvision.transforms.functional import center_crop
+
     path = regular_file(path)
     try:
         grey = grey_levels(path)
@@ -421,9 +421,7 @@ def read_picture(path: str | Path, side: int = 28) -> Float[Tensor, "1 1 {side} 
         raise ValueError(f"path: {path} is no picture of ink: {error}") from error
     if taken_as_it_is(grey, side):
         return 2 * grey[None, None] - 1
-    edge = max(*ink.shape, side)
-    down, right = edge - ink.shape[0], edge - ink.shape[1]
-    square = F.pad(ink, (right // 2, right - right // 2, down // 2, down - down // 2))[None, None]
+    square = center_crop(ink[None, None], max(*ink.shape, side))  # of what is too narrow it makes more
     small = F.adaptive_avg_pool2d(square, side)
     return 2 * small / small.max() - 1
 

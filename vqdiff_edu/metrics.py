@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 # %% ../nbs/1_groundwork/07_measuring_samples.ipynb #230d8331
 from . import require
-from .data import Source, Split, digits, to_float
+from .data import Digits, Source, Split, digits, to_float
 from .training import Recipe, by_profile
 from .weights import load_state
 
@@ -87,8 +87,7 @@ def frechet_distance(
 # %% ../nbs/1_groundwork/07_measuring_samples.ipynb #7ea779d7
 def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """A convolution that keeps the size (or divides it by `stride`), batch normalisation, ReLU."""
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 class DigitClassifier(nn.Module):
@@ -135,8 +134,7 @@ class ClassifierTask:
 
     def loss(self, batch: dict, generator: torch.Generator) -> tuple[Tensor, dict]:
         logits = self.model(jitter(to_float(batch["image"]), generator))
-        loss = F.cross_entropy(logits, batch["label"])
-        return loss, {"accuracy": (logits.argmax(1) == batch["label"]).float().mean()}
+        return F.cross_entropy(logits, batch["label"]), {"accuracy": (logits.argmax(1) == batch["label"]).float().mean()}
 
 # %% ../nbs/1_groundwork/07_measuring_samples.ipynb #e7afd8e7
 def classifier_recipe() -> Recipe:
@@ -155,18 +153,16 @@ def load_classifier(device: str = "cpu") -> DigitClassifier:
     return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
 
 
-def _digit_images(images: Tensor) -> Tensor:
-    """`images`, if they can be digits in [-1, 1]; a warning where they look like [0, 1]."""
+@torch.no_grad()
+def classifier_features(images: Float[Tensor, "n 1 28 28"], batch_size: int = 250) -> Float[Tensor, "n 128"]:
+    """The 128 features of each image in [-1, 1] (float32, on the images' device); ValueError or TypeError for other shapes, uint8, NaN.
+
+    Warns where the images look like [0, 1].
+    """
     require.tensor("images", images, Float[Tensor, "n 1 28 28"], finite=True)
     if images.min() >= 0:
         warnings.warn("images has no negative value: digits here are in [-1, 1] with a background of -1, not in [0, 1]", stacklevel=3)
-    return images
-
-
-@torch.no_grad()
-def classifier_features(images: Float[Tensor, "n 1 28 28"], batch_size: int = 250) -> Float[Tensor, "n 128"]:
-    """The 128 features of each image in [-1, 1] (float32, on the images' device); ValueError or TypeError for other shapes, uint8, NaN."""
-    model = load_classifier(str(_digit_images(images).device))
+    model = load_classifier(str(images.device))
     return torch.cat([model.features(x) for x in images.float().split(batch_size)])
 
 
@@ -185,7 +181,6 @@ def _agreement(features: Tensor, labels: Tensor) -> float:
     return (read == labels.to(read.device)).double().mean().item()
 
 # %% ../nbs/1_groundwork/07_measuring_samples.ipynb #c1e7aa83
-from .data import Digits
 from .registry import digit_batches, register
 
 # %% ../nbs/1_groundwork/07_measuring_samples.ipynb #49c1d32a
@@ -307,11 +302,12 @@ def matched_floor(
     x = _rows("features", features)
     require.whole("n", n, 2, len(x) // 2)
     require.whole("replicates", replicates, 1)
-    counts = torch.tensor([len(x)]) if labels is None else labels.unique(return_counts=True)[1]
+    labels = torch.zeros(len(x), dtype=torch.int64) if labels is None else labels
+    counts = labels.unique(return_counts=True)[1]
     if counts.sum() != len(x) or n % len(counts) or counts.min() < n // len(counts):
         raise ValueError(f"labels must be one a row, with a share of n = {n} for each class; got {counts.tolist()} for {len(x)} rows")
     everything = feature_statistics(x)
-    samples = (feature_statistics(x[_draw_rows(len(x), n, generator, labels)]) for _ in range(replicates))
+    samples = (feature_statistics(x[_draw_rows(labels, n, generator)]) for _ in range(replicates))
     return [frechet_distance(sample, _without(everything, sample)) for sample in samples]
 
 
@@ -323,11 +319,9 @@ def _without(whole: FeatureStatistics, part: FeatureStatistics) -> FeatureStatis
     return FeatureStatistics(mean, ((whole.n - 1) * whole.cov - (part.n - 1) * part.cov - between) / (n - 1), n)
 
 # %% ../nbs/1_groundwork/07_measuring_samples.ipynb #0f1ee00b
-def _draw_rows(total: int, n: int, generator: torch.Generator | None, labels: Tensor | None) -> Tensor:
-    """n of `total` rows at random, without repetition; equally many of each label if labels are given."""
-    order = torch.randperm(total, generator=generator)
-    if labels is None:
-        return order[:n]
+def _draw_rows(labels: Tensor, n: int, generator: torch.Generator | None) -> Tensor:
+    """n rows at random, without repetition, equally many of each label."""
+    order = torch.randperm(len(labels), generator=generator)
     classes = labels.unique()
     return torch.cat([order[labels[order] == c][: n // len(classes)] for c in classes])
 
@@ -402,8 +396,11 @@ def evaluate_samples(
     columns = {"frechet": [row[0] for row in rows], "label_accuracy": [row[1] for row in rows]}
     for key, by in {"floor": None, "floor_balanced": labels}.items():
         columns[key] = matched_floor(features, n, replicates, torch.Generator().manual_seed(seed), by)
-    table = {key: {"values": values, **mean_and_range(values)._asdict()} for key, values in columns.items()}
-    return table | {"n": n, "replicates": replicates, "source": digits("train", source).source}
+    return {key: {"values": values, **mean_and_range(values)._asdict()} for key, values in columns.items()} | {
+        "n": n,
+        "replicates": replicates,
+        "source": digits("train", source).source,
+    }
 
 
 def _one_replicate(generate, asked: tuple[Tensor, ...], generator: torch.Generator, reference: FeatureStatistics) -> tuple[float, float]:

@@ -168,7 +168,7 @@ def test_floor_is_real_against_the_rest():
 def test_floor_is_the_distance_to_the_complement():
     x = torch.randn(90, 4, generator=torch.Generator().manual_seed(2)) * torch.tensor([3.0, 1, 1, 0]) + 5
     rows = torch.zeros(90, dtype=torch.bool)
-    rows[m._draw_rows(90, 40, torch.Generator().manual_seed(3), None)] = True
+    rows[m._draw_rows(torch.zeros(90), 40, torch.Generator().manual_seed(3))] = True
     assert m.matched_floor(x, 40, 1, torch.Generator().manual_seed(3)) == pytest.approx([m.frechet_distance(x[rows], x[~rows])], rel=1e-9)
 
 
@@ -176,7 +176,7 @@ def test_balanced_floor_draws_each_label_equally():
     """Two far clusters, 9 : 1. A balanced draw has its mean in the middle, and the floor says so."""
     labels = (torch.arange(1000) >= 900).long()
     x = 10.0 * labels[:, None].double() + torch.randn(1000, 1, generator=torch.Generator().manual_seed(0))
-    rows = m._draw_rows(1000, 100, torch.Generator().manual_seed(0), labels)
+    rows = m._draw_rows(labels, 100, torch.Generator().manual_seed(0))
     assert labels[rows].sum() == 50 and len(rows.unique()) == 100
     assert m.matched_floor(x, 100, 1, torch.Generator(), labels)[0] > 10 * m.matched_floor(x, 100, 1, torch.Generator())[0]
 

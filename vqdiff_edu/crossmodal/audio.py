@@ -7,10 +7,9 @@ __all__ = ['RATE', 'SPEAKERS', 'MIRRORS', 'RECORDING', 'CONTENT', 'SPEECH_NOTICE
            'SHORTEST_SECONDS', 'LONGEST_SECONDS', 'unpack', 'download_speech', 'Speech', 'speech', 'hann', 'stft',
            'power', 'hz_to_mel', 'mel_to_hz', 'mel_filters', 'log_mel', 'excerpt', 'widest_float', 'loudest_second',
            'level', 'spectrogram', 'scaled', 'read_wav', 'SpeechClassifier', 'classify', 'vary', 'mask', 'colour',
-           'SpeechTask', 'speech_recipe', 'train_speech', 'measure_speech', 'speech_batches']
+           'SpeechTask', 'speech_recipe', 'speech_batches', 'train_speech', 'measure_speech']
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #273a1a4c
-import hashlib
 import io
 import math
 import re
@@ -28,7 +27,7 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor, nn
 
 from .. import require
-from ..data import Batches, Source, Split, dtmf, fetch, need_intact, real_or_standin, regular_file
+from ..data import Batches, Source, Split, content_digest, dtmf, fetch, need_intact, real_or_standin, regular_file
 from ..metrics import conv_block
 from ..training import Recipe, Run, by_profile, fit, seed_everything
 
@@ -81,9 +80,8 @@ class Speech:
 
     def subset(self, rows: Bool[Tensor, " n"] | Int[Tensor, " m"]) -> "Speech":
         """The recordings that a mask or a list of row numbers picks."""
-        rows = rows.nonzero().flatten() if rows.dtype == torch.bool else rows
-        tensors = (x[rows] for x in (self.samples, self.lengths, self.labels))
-        return Speech(*tensors, [self.speakers[i] for i in rows.tolist()], self.takes[rows], self.source, self.sha256)
+        speakers = [self.speakers[i] for i in torch.arange(len(self))[rows]]
+        return Speech(self.samples[rows], self.lengths[rows], self.labels[rows], speakers, self.takes[rows], self.source, self.sha256)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -95,8 +93,8 @@ def _gather(recordings: list[Tensor], about: list[tuple[int, str, int]], source:
     """Recordings of unequal length, with (label, speaker, take) for each, in one tensor."""
     samples = nn.utils.rnn.pad_sequence(recordings, batch_first=True)
     lengths = torch.tensor([len(recording) for recording in recordings])
-    labels, takes = (torch.tensor([facts[i] for facts in about]) for i in (0, 2))
-    return Speech(samples, lengths, labels, [speaker for _, speaker, _ in about], takes, source, sha256)
+    labels, speakers, takes = zip(*about, strict=True)
+    return Speech(samples, lengths, torch.tensor(labels), list(speakers), torch.tensor(takes), source, sha256)
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #c00ae2c1
 @cache
@@ -122,9 +120,7 @@ def _call(digit: int, line: int, generator: torch.Generator) -> Float[Tensor, " 
     at = torch.arange(len(tone)) * (0.97 + 0.06 * u[1])  # a keypad a little too fast or too slow
     left = at.long().clamp(max=len(tone) - 2)
     tone = torch.lerp(tone[left], tone[left + 1], (at - left).clamp(0, 1))
-    sound = torch.zeros(len(tone) + int(2400 * u[2]) + int(1600 * u[3]) + 300)
-    start = int(2400 * u[2])
-    sound[start : start + len(tone)] = tone * torch.linspace(1, float(u[4]), len(tone))
+    sound = F.pad(tone * torch.linspace(1, float(u[4]), len(tone)), (int(2400 * u[2]), int(1600 * u[3]) + 300))
     noise = torch.randn(len(sound), generator=generator) * (0.05 + 0.05 * line)
     return (sound + noise).clamp(-2, 2) / 2 * 10 ** (-1.5 * float(u[5]))
 
@@ -134,8 +130,7 @@ def _standin_speech() -> Speech:
     generator = torch.Generator().manual_seed(43)
     about = [(digit, f"line {line + 1}", take) for digit in range(10) for line in range(6) for take in range(15)]
     recordings = [_call(digit, int(line[-1]) - 1, generator) for digit, line, _ in about]
-    sha256 = hashlib.sha256(torch.cat(recordings).numpy().tobytes()).hexdigest()
-    return _gather(recordings, about, "stand-in", sha256)
+    return _gather(recordings, about, "stand-in", content_digest(torch.cat(recordings).numpy().tobytes()))
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #52750794
 def speech(split: Split = "train", source: Source = "auto", held_out: str | None = None) -> Speech:
@@ -144,8 +139,7 @@ def speech(split: Split = "train", source: Source = "auto", held_out: str | None
     `source`: see `data.real_or_standin`. Files are verified on every load: ValueError if they are damaged, or if `held_out` names no speaker.
     """
     require.choice("split", split, get_args(Split))
-    ways = {"download": download_speech, "read": _fsdd, "make": _standin_speech}
-    found = real_or_standin(f"speech, {split}", source, **ways, notice=SPEECH_NOTICE)
+    found = real_or_standin(f"speech, {split}", source, download=download_speech, read=_fsdd, make=_standin_speech, notice=SPEECH_NOTICE)
     test = found.takes < 5
     if held_out is not None:
         require.choice("held_out", held_out, sorted(set(found.speakers)))
@@ -210,7 +204,7 @@ def mel_filters(
     high = require.number("high", rate / 2 if high is None else high, most=rate / 2)
     low = require.number("low", low, 0, below=high)
     ends = hz_to_mel(torch.tensor([low, high], dtype=torch.float64))
-    corners = mel_to_hz(torch.linspace(ends[0], ends[1], num_mels + 2, dtype=torch.float64))
+    corners = mel_to_hz(torch.linspace(*ends, num_mels + 2, dtype=torch.float64))
     bins = torch.arange(window // 2 + 1) * rate / window
     rise = (bins - corners[:-2, None]) / corners.diff()[:-1, None]
     fall = (corners[2:, None] - bins) / corners.diff()[1:, None]
@@ -249,14 +243,14 @@ def excerpt(
     """
     steps = torch.arange(size, device=samples.device, dtype=torch.float32)
     at = start[:, None] + steps * (1.0 if speed is None else speed[:, None])
-    left = at.floor()
-    mix, left = at - left, left.long()
+    sound = F.pad(_silenced(samples, lengths), (2, 2))
+    left = at.floor().long().clamp(-2, samples.shape[1]) + 2
+    return torch.lerp(sound.gather(1, left), sound.gather(1, left + 1), at - at.floor())
 
-    def sample(index: Tensor) -> Tensor:
-        inside = (index >= 0) & (index < lengths[:, None])
-        return samples.gather(1, index.clamp(0, samples.shape[1] - 1)) * inside
 
-    return torch.lerp(sample(left), sample(left + 1), mix)
+def _silenced(samples: Float[Tensor, "batch sample"], lengths: Int[Tensor, " batch"]) -> Float[Tensor, "batch sample"]:
+    """Silence after each recording's length."""
+    return samples * (torch.arange(samples.shape[1], device=samples.device) < lengths[:, None])
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #920229c6
 def widest_float(device: torch.device | str) -> torch.dtype:
@@ -266,15 +260,12 @@ def widest_float(device: torch.device | str) -> torch.dtype:
 
 def loudest_second(samples: Float[Tensor, "batch sample"], lengths: Int[Tensor, " batch"], size: int = SECOND) -> Float[Tensor, " batch"]:
     """Where the second with most energy begins; a recording that fits into it is centred (its start is then negative or 0)."""
-    centred = -((size - lengths) // 2)
-    if samples.shape[1] <= size:
-        return centred.float()
-    heard = samples * (torch.arange(samples.shape[1], device=samples.device) < lengths[:, None])
-    before = F.pad(heard.to(widest_float(samples.device)).square().cumsum(1), (1, 0))
+    heard = F.pad(_silenced(samples, lengths), (1, max(size - samples.shape[1], 0)))
+    before = heard.to(widest_float(samples.device)).square().cumsum(1)
     energy = before[:, size:] - before[:, :-size]
     allowed = torch.arange(energy.shape[1], device=samples.device) <= (lengths - size)[:, None]
     best = energy.masked_fill(~allowed, -1).argmax(1)
-    return torch.where(lengths <= size, centred, best).float()
+    return torch.where(lengths <= size, -((size - lengths) // 2), best).float()
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #7dba3feb
 def level(sound: Float[Tensor, "batch sample"]) -> Float[Tensor, "batch sample"]:
@@ -319,8 +310,7 @@ def read_wav(path: str | Path) -> Float[Tensor, " sample"]:
         from scipy.signal import resample_poly
 
         warnings.warn(f"{path} has {rate:,} samples a second: resampled to {RATE:,}", stacklevel=2)
-        common = math.gcd(RATE, rate)
-        samples = torch.from_numpy(resample_poly(samples.numpy(), RATE // common, rate // common)).float()
+        samples = torch.from_numpy(resample_poly(samples.numpy(), RATE, rate)).float()
     if (peak := samples.abs().max().item()) > 1.01:  # what the offset and the filter add to full scale is not worth a word
         warnings.warn(f"{path} reaches {peak:.2f}, above full scale: scaled down to 1", stacklevel=2)
     return samples / max(peak, 1.0)
@@ -334,8 +324,10 @@ def _decode(path: Path) -> tuple[Float[Tensor, "sample channel"], int]:
         with _opened(path) as file:
             seconds, in_memory = file.frames / file.samplerate, isinstance(file.name, io.BytesIO)
             if seconds > LONGEST_SECONDS:
-                length = f"{'at least ' * in_memory}{seconds:.1f} s"
-                raise ValueError(f"path: {path} lasts {length}; at most {LONGEST_SECONDS:g} s are accepted, cut out the word")
+                raise ValueError(
+                    f"path: {path} lasts {'at least ' * in_memory}{seconds:.1f} s; "
+                    f"at most {LONGEST_SECONDS:g} s are accepted, cut out the word"
+                )
             if not in_memory and (missing := _missing_bytes(file.extra_info)) > 1:  # some writers count a padding byte that they leave out
                 there = path.stat().st_size
                 warnings.warn(f"{path} is cut off: {there:,} of {there + missing:,} bytes", stacklevel=3)
@@ -352,14 +344,14 @@ def _missing_bytes(log: str) -> int:
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #1673ef91
 def _opened(path: Path) -> "soundfile.SoundFile":  # noqa: F821
     """A sound file, opened. What soundfile does not know (m4a, webm) is made a wav of it by ffmpeg, in memory, and no longer than it takes to refuse it."""
-    imageio_ffmpeg = require.package("imageio_ffmpeg", "video")
     soundfile = require.package("soundfile", "audio")
 
     try:
         return soundfile.SoundFile(path)
     except soundfile.SoundFileError:
+        ffmpeg = require.package("imageio_ffmpeg", "video").get_ffmpeg_exe()
         source = ["-protocol_whitelist", "file", "-t", str(LONGEST_SECONDS + 1), "-i", f"file:{path}"]
-        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *source, "-vn", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
+        command = [ffmpeg, "-v", "error", *source, "-vn", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
         made = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
         if made.returncode:
             raise
@@ -407,8 +399,7 @@ def classify(
     lengths = require.tensor("lengths", _whole_rows(samples) if lengths is None else lengths, Int[Tensor, f"{len(samples)}"])
     if not 1 <= lengths.min() <= lengths.max() <= samples.shape[1]:
         raise ValueError(f"lengths must lie in 1 … {samples.shape[1]} samples, got {lengths.min()} … {lengths.max()}")
-    parts = zip(samples.float().split(250), lengths.split(250))
-    return torch.cat([model(spectrogram(sounds, sizes)) for sounds, sizes in parts])
+    return torch.cat([model(spectrogram(*part)) for part in zip(samples.float().split(250), lengths.split(250))])
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #842b3679
 def vary(
@@ -432,13 +423,11 @@ def mask(
     """Hide one stripe of up to `mels` bands and one of up to `frames` frames in each picture, by its mean (SpecAugment, Park et al. 2019)."""
     hidden = torch.zeros_like(x, dtype=torch.bool)
     for axis, most in ((1, mels), (2, frames)):
-        size = x.shape[axis]
         u = torch.rand(2, len(x), 1, generator=generator, device=x.device)
         width = u[0] * most
-        first = u[1] * (size - width)
-        place = torch.arange(size, device=x.device)
-        stripe = (place >= first) & (place < first + width)
-        hidden = hidden | stripe.unsqueeze(3 - axis)
+        first = u[1] * (x.shape[axis] - width)
+        place = torch.arange(x.shape[axis], device=x.device)
+        hidden |= ((place >= first) & (place < first + width)).unsqueeze(3 - axis)
     return torch.where(hidden, x.mean((1, 2), keepdim=True), x)
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #6db3573e
@@ -476,13 +465,20 @@ def speech_recipe(seed: int = 0) -> Recipe:
     )
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #9193cc9d
+def speech_batches(
+    model: nn.Module, recipe: Recipe, *, held_out: str | None = None, source: Source = "auto"
+) -> tuple[Batches, dict[str, str]]:
+    """The recordings of the training split, shuffled, and where they came from: `speech` says which those are."""
+    train = speech("train", source, held_out)
+    return Batches(train.tensors, recipe.batch_size, seed=recipe.seed), {"source": train.source, "sha256": train.sha256}
+
+
 def train_speech(out_dir, recipe: Recipe | None = None, *, augment: bool = True, held_out: str | None = None, source: str = "auto") -> Run:
     """Train a classifier on the official training recordings, or on those of everybody but `held_out`, by `recipe` (default: the book's)."""
     recipe = recipe or speech_recipe()
     seed_everything(recipe.seed)
-    train = speech("train", source, held_out)
-    data = Batches(train.tensors, recipe.batch_size, seed=recipe.seed)
-    return fit(SpeechTask(SpeechClassifier(), augment), data, recipe, out_dir)
+    model = SpeechClassifier()
+    return fit(SpeechTask(model, augment), speech_batches(model, recipe, held_out=held_out, source=source)[0], recipe, out_dir)
 
 
 def measure_speech(model: SpeechClassifier, test: Speech | None = None) -> dict:
@@ -500,12 +496,6 @@ def measure_speech(model: SpeechClassifier, test: Speech | None = None) -> dict:
 from ..registry import register
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #810967f4
-def speech_batches(model: nn.Module, recipe: Recipe) -> tuple[Batches, dict]:
-    """The recordings of the official training split, shuffled."""
-    recordings = speech("train")
-    return Batches(recordings.tensors, recipe.batch_size, seed=recipe.seed), {"source": recordings.source, "sha256": recordings.sha256}
-
-
 register(
     "spoken-digits",
     part=5,
