@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from .. import require
-from ..data import to_float
+from ..data import Batches, digits, to_float
 from ..diffusion.parameterization import GaussianDiffusion
 from ..diffusion.samplers import sample_ddim
 from ..diffusion.schedule import NoiseSchedule

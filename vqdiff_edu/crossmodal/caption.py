@@ -21,7 +21,19 @@ from torch import Tensor, nn
 from .. import require
 from ..data import Digits, digits, to_float
 from ..metrics import t_interval
-from .scenes import HELD_OUT, SYNONYMS, Scene, Scenes, Thing, Tokenizer, bleu4, draw_scenes, facts_right, parse
+from vqdiff_edu.crossmodal.scenes import (
+    HELD_OUT,
+    SYNONYMS,
+    Scene,
+    Scenes,
+    Thing,
+    Tokenizer,
+    bleu4,
+    draw_scenes,
+    facts_right,
+    parse,
+    scene_batches,
+)
 from ..transformer import Transformer, attention_weights, generate_tokens
 from ..quantization.vqvae import VQVAE
 
@@ -34,8 +46,10 @@ class EyeBlock(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        first, second = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
-        self.layers = nn.Sequential(nn.SiLU(), first, nn.BatchNorm2d(width), nn.SiLU(), second)
+        self.layers = nn.Sequential(
+            *(nn.SiLU(), nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width)),
+            *(nn.SiLU(), nn.Conv2d(width, width, 3, padding=1)),
+        )
 
     def forward(self, x: Float[Tensor, "batch channel height width"]) -> Tensor:
         return x + self.layers(x)
@@ -162,13 +176,12 @@ class SceneCaptioner(nn.Module):
         """One caption a picture in [-1, 1]: at temperature 0 the likeliest word each time, else drawn."""
         images = _scene_images(self.model, images)
         words, said = Tokenizer(), []
-        training = self.model.training
+        training, room = self.model.training, self.model.decoder.max_length - 1
         self.model.eval()
         for part in images.split(250):
             prompt = torch.full((len(part), 1), words.start, device=part.device)
-            choice = {"end": words.end, "temperature": temperature, "generator": generator}
-            room = self.model.decoder.max_length - 1
-            said += words.decode(generate_tokens(self.model.decoder, prompt, room, context=self.encode_scene(part), **choice).cpu())
+            how = {"context": self.encode_scene(part), "end": words.end, "temperature": temperature, "generator": generator}
+            said += words.decode(generate_tokens(self.model.decoder, prompt, room, **how).cpu())
         self.model.train(training)
         return said
 
@@ -285,24 +298,18 @@ def score_captions(truth: list[Scene], told: list[str], references: list[str], g
     sizes = [len(scene.things) for scene in truth]
     n = dict.fromkeys(("digit", "size", "ink"), sum(sizes)) | {"relation": sum(size > 1 for size in sizes)}
     rows = {name: (share, n.get(name, len(truth))) for name, share in facts_right(truth, told).items() if n.get(name, 1)}
-    table = {name: _with_interval(share, count) for name, (share, count) in rows.items()}
+    ends = {name: wilson_interval(round(share * count), count) for name, (share, count) in rows.items()}
+    table = {name: {"share": rows[name][0], "low": low, "high": high, "n": rows[name][1]} for name, (low, high) in ends.items()}
     return table | {"bleu4": bleu_with_interval(told, references, groups), "unreadable": sum(map(unreadable, told)), "scenes": len(truth)}
 
 
 def bleu_with_interval(told: list[str], references: list[str], groups: int = 5) -> dict:
     """Corpus BLEU-4 of all captions, and Student's interval from disjoint groups of them: BLEU is no mean over captions, so counting errors does not do."""
     row = {"share": bleu4(told, references), "n": len(told)}
-    if len(told) < 20 * groups:
-        return row
-    low, high = t_interval([bleu4(told[i::groups], references[i::groups]) for i in range(groups)])
-    return row | {"low": low, "high": high}
+    of_groups = [bleu4(told[i::groups], references[i::groups]) for i in range(groups) if len(told) >= 20 * groups]
+    return row | (dict(zip(("low", "high"), t_interval(of_groups))) if of_groups else {})
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #76539b25
-def _with_interval(share: float, n: int) -> dict:
-    low, high = wilson_interval(round(share * n), n)
-    return {"share": share, "low": low, "high": high, "n": n}
-
-
 def unreadable(told: str) -> bool:
     """Is this no sentence of the grammar?"""
     try:
@@ -320,14 +327,12 @@ def measure_captions(captioner: SceneCaptioner, scenes: Scenes) -> dict:
 def evaluate_captioner(captioner: SceneCaptioner, *, n: int = 3000, seed: int = 41, test: Digits | None = None) -> dict:
     """The book's protocol: `n` new scenes of test digits with combinations seen in training, and `n` with at least one that was held out."""
     generator, test = torch.Generator().manual_seed(seed), test or digits("test")
-    kinds = {"seen": "seen", "held_out": "held out"}
-    scores = {key: measure_captions(captioner, draw_scenes(n, test, generator, kind)) for key, kind in kinds.items()}
-    return scores | {"seed": seed, "source": test.source}
+    drawn = {kind: draw_scenes(n, test, generator, kind.replace("_", " ")) for kind in ("seen", "held_out")}
+    return {kind: measure_captions(captioner, scenes) for kind, scenes in drawn.items()} | {"seed": seed, "source": test.source}
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #e4169a0b
 from functools import partial
 
-from .scenes import scene_batches
 from ..registry import register
 from ..training import Recipe, by_profile
 
@@ -358,9 +363,8 @@ def measure_captioner(captioner: SceneCaptioner) -> dict:
 )
 def make_captioner(vqvae: VQVAE, source: str = "codes", width: int = 96) -> SceneCaptioner:
     """The captioner of scenes around `vqvae`; its code vectors start as those of the VQ-VAE."""
-    codebook = vqvae.quantizer.codebook
-    model = Captioner(Tokenizer().num_tokens, source, num_embeddings=len(codebook), embedding_dim=codebook.shape[1], width=width)
-    return SceneCaptioner(model.start_from(codebook), vqvae) if source == "codes" else SceneCaptioner(model)
+    model = Captioner(Tokenizer().num_tokens, source, vqvae.quantizer.codebook if source == "codes" else None, width=width)
+    return SceneCaptioner(model, vqvae if source == "codes" else None)
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #89aed508
 @torch.no_grad()
