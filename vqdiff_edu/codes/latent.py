@@ -154,7 +154,6 @@ class LatentDigits(nn.Module):
         return self.codec.decode(z, quantize).clamp(-1, 1)
 
 # %% ../../nbs/4_codes/32_latent_diffusion.ipynb #cfd92464
-from ..data import Batches, digits
 from ..diffusion.digits import measure_generator
 from ..process import DiffusionTask
 from ..quantization.vqvae import VQVAE

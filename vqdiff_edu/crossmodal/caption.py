@@ -23,6 +23,7 @@ from ..data import Digits, digits, to_float
 from ..metrics import t_interval
 from vqdiff_edu.crossmodal.scenes import (
     HELD_OUT,
+    MEANING,
     SYNONYMS,
     Scene,
     Scenes,
@@ -197,9 +198,9 @@ def unseen_triples(things: tuple[Thing, ...], words: Tokenizer) -> Bool[Tensor, 
     """True at [a, b, c] if the words a and b, size and ink in either order, and c, a digit, name one of `things`."""
     table = torch.zeros(words.num_tokens, words.num_tokens, words.num_tokens, dtype=torch.bool)
     for thing in things:
-        size, ink, digit = ([words.ids[word] for word in SYNONYMS[fact]] for fact in (thing.size, thing.ink, thing.digit))
-        rows, columns, depth = torch.meshgrid(torch.tensor(size), torch.tensor(ink), torch.tensor(digit), indexing="ij")
-        table[rows, columns, depth] = table[columns, rows, depth] = True
+        said = (torch.tensor([words.ids[word] for word in SYNONYMS[fact]]) for fact in (thing.size, thing.ink, thing.digit))
+        size, ink, digit = torch.meshgrid(*said, indexing="ij")
+        table[size, ink, digit] = table[ink, size, digit] = True
     return table
 
 
@@ -217,10 +218,7 @@ def mask_unseen(
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #077098c2
 def digit_named(words: Tokenizer) -> Int64[Tensor, " num_tokens"]:
     """For each word the digit that it names, and 10 for words that name none."""
-    table = torch.full((words.num_tokens,), 10)
-    for digit in range(10):
-        table[[words.ids[word] for word in SYNONYMS[digit]]] = digit
-    return table
+    return torch.tensor([MEANING[word] if MEANING.get(word) in range(10) else 10 for word in words.words])
 
 
 def at_a_glance(model: Captioner, context: Float[Tensor, "batch 49 dim"]) -> Float[Tensor, "batch 10"]:
@@ -242,9 +240,8 @@ PLACES = ("above", "below", "on", "underneath", "left", "right", "between")  # w
 
 def word_weights(words: Tokenizer, emphasis: float) -> Float[Tensor, " num_tokens"]:
     """How much each word counts in the loss: `emphasis` for names of digits and of places, else 1. The loss is least at q proportional to weight times p."""
-    weights = torch.where(digit_named(words) < 10, emphasis, 1.0)
-    weights[[words.ids[word] for word in PLACES]] = emphasis
-    return weights
+    place = torch.tensor([word in PLACES for word in words.words])
+    return torch.where(place | (digit_named(words) < 10), emphasis, 1.0)
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #57a22739
 class CaptionTask(nn.Module):
@@ -298,8 +295,10 @@ def score_captions(truth: list[Scene], told: list[str], references: list[str], g
     sizes = [len(scene.things) for scene in truth]
     n = dict.fromkeys(("digit", "size", "ink"), sum(sizes)) | {"relation": sum(size > 1 for size in sizes)}
     rows = {name: (share, n.get(name, len(truth))) for name, share in facts_right(truth, told).items() if n.get(name, 1)}
-    ends = {name: wilson_interval(round(share * count), count) for name, (share, count) in rows.items()}
-    table = {name: {"share": rows[name][0], "low": low, "high": high, "n": rows[name][1]} for name, (low, high) in ends.items()}
+    table = {
+        name: {"share": share, **dict(zip(("low", "high"), wilson_interval(round(share * count), count))), "n": count}
+        for name, (share, count) in rows.items()
+    }
     return table | {"bleu4": bleu_with_interval(told, references, groups), "unreadable": sum(map(unreadable, told)), "scenes": len(truth)}
 
 

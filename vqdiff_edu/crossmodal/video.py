@@ -244,10 +244,9 @@ class SpeechWriter(nn.Module):
         samples = require.tensor("samples", samples, Float[Tensor, "batch sample"], finite=True).to(device)
         n, most = samples.shape
         lengths = torch.full((n,), most) if lengths is None else require.tensor("lengths", lengths, Int[Tensor, f"{n}"])
-        lengths = lengths.to(device)
         require.whole("lengths: the shortest", lengths.min(), 1)
         require.whole("lengths: the longest", lengths.max(), 1, most)
-        cond = audio_condition(self.classifier, samples, lengths)
+        cond = audio_condition(self.classifier, samples, lengths.to(device))
         uncond = self.model.null_cond(n) | ({"frames": cond["frames"]} if guide == "what" else {})
         scale = self.card.get("guidance_scale", 2.0) if guidance_scale is None else require.number("guidance_scale", guidance_scale)
         steps = self.card.get("num_inference_steps", 20) if num_inference_steps is None else num_inference_steps
@@ -276,21 +275,18 @@ class VideoTask(nn.Module):
         """What is trained."""
         return self.writer.model
 
-    def withhold(self, cond: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """The condition with the word, or word and sound, taken from some examples."""
-        u = torch.rand(len(cond["clip"]), generator=generator, device=cond["clip"].device)
-        heard = torch.where((u < self.dropout / 2)[:, None, None], null_frames(len(u), device=u.device), cond["frames"])
-        return {"frames": heard, "clip": cond["clip"] * (u >= self.dropout)[:, None]}
-
     def loss(self, batch: dict, generator: torch.Generator) -> tuple[Tensor, dict]:
         device, diffusion = batch["curve"].device, self.model.diffusion
         some = torch.randperm(FRAMES - 1, generator=generator, device=device)[: self.frames - 1]
         keep = F.pad(some.sort().values, (0, 1), value=FRAMES - 1)
         z = encode_video(self.writer.codec, writing_video(to_float(batch["image"]), batch["curve"][:, keep]))
-        cond = self.withhold(audio_condition(self.writer.classifier, batch["samples"], batch["length"]), generator)
+        cond = audio_condition(self.writer.classifier, batch["samples"], batch["length"])
+        u = torch.rand(len(z), generator=generator, device=device)
+        heard = torch.where((u < self.dropout / 2)[:, None, None], null_frames(len(z), device=device), cond["frames"])
+        cond = {"frames": heard[:, keep], "clip": cond["clip"] * (u >= self.dropout)[:, None]}
         t = torch.randint(diffusion.schedule.num_timesteps, (len(z),), generator=generator, device=device)
         noise = video_noise(z.shape, self.share, generator=generator, device=device)
-        loss, parts = diffusion.training_losses(self.model, z, t, noise, cond | {"frames": cond["frames"][:, keep]})
+        loss, parts = diffusion.training_losses(self.model, z, t, noise, cond)
         return loss.mean(), {name: value.mean() for name, value in parts.items()}
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #60f900db

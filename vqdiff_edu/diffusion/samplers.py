@@ -158,8 +158,10 @@ def sample_with(
     if t_start is not None and steps[0] != first:
         raise ValueError(f"spacing {spacing!r} begins at step {steps[0]}, but x_init is as noisy as t_start={first}; use 'trailing'")
     step = method(diffusion, diffusion.denoiser(model, cond=cond, uncond=uncond, guidance_scale=guidance_scale), generator=generator)
-    x = initial_noise(model, sizes, generator=generator, device=device) if x_init is None else x_init.to(device)
-    require.tensor("x_init", x, Float[Tensor, " ".join(map(str, sizes))], finite=True)
+    if x_init is None:
+        x = initial_noise(model, sizes, generator=generator, device=device)
+    else:
+        x = require.tensor("x_init", x_init, Float[Tensor, " ".join(map(str, sizes))], finite=True).to(device)
     return sample(step, x, tqdm(steps, disable=not progress, desc="sampling"), callback=callback)
 
 # %% ../../nbs/3_diffusion/24_samplers.ipynb #df17ca90
