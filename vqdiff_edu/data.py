@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SOURCES', 'STANDIN_NOTICE', 'SOURCES_USED', 'Split', 'Source', 'SKELETONS', 'to_float', 'to_uint8', 'data_folder',
            'DownloadError', 'content_digest', 'need_intact', 'fetch', 'download_mnist', 'Digits', 'real_or_standin',
-           'digits', 'handwritten_four', 'running_noise', 'EndlessBatches', 'Batches', 'ground_level', 'taken_as_it_is',
-           'on_black', 'regular_file', 'grey_levels', 'read_picture', 'dtmf']
+           'digits', 'handwritten_four', 'running_noise', 'EndlessBatches', 'Batches', 'rows_of_same_label',
+           'ground_level', 'taken_as_it_is', 'on_black', 'regular_file', 'grey_levels', 'read_picture', 'dtmf']
 
 # %% ../nbs/1_groundwork/02_data.ipynb #b4be1b88
 import gzip
@@ -360,6 +360,20 @@ class Batches(EndlessBatches):
 
     def origin(self) -> dict[str, int | bool]:
         return {name: getattr(self, name) for name in ("seed", "batch_size", "drop_last", "size")}
+
+# %% ../nbs/1_groundwork/02_data.ipynb #5e3d91c7
+def rows_of_same_label(
+    wanted: Int64[Tensor, "*shape"], labels: Int64[Tensor, " n"], generator: torch.Generator | None = None
+) -> Int64[Tensor, "*shape"]:
+    """For each wanted label, 0 … 32,767, a row of `labels` that has it, all such rows equally likely."""
+    most = int(wanted.max()) if wanted.numel() else 0
+    counts = labels.bincount(minlength=most + 1)
+    if (missing := wanted[counts[wanted] == 0]).numel():
+        raise ValueError(f"labels must hold every label that is wanted; there is none of {missing.unique().tolist()}")
+    order = labels.short().argsort(stable=True)  # all rows of label 0, then of label 1, …; short integers sort ten times faster
+    first = counts.cumsum(0) - counts
+    share = torch.rand(wanted.shape, generator=generator, dtype=torch.float64)
+    return order[first[wanted] + (share * counts[wanted]).long()]
 
 # %% ../nbs/1_groundwork/02_data.ipynb #de7e7728
 def ground_level(grey: Float[Tensor, "height width"]) -> float:

@@ -14,9 +14,8 @@ from vqdiff_edu.crossmodal.scenes import (
     draw_scenes,
     facts_right,
     parse,
-    rows_of_same_label,
 )
-from vqdiff_edu.data import Digits, digits
+from vqdiff_edu.data import Digits, digits, rows_of_same_label
 
 STAND_IN = digits("test", "stand-in")
 WORDS = Tokenizer()

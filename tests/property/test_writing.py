@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
 from vqdiff_edu.crossmodal import writing as w
-from vqdiff_edu.data import to_float
+from vqdiff_edu.data import rows_of_same_label, to_float
 
 seeds = st.integers(0, 10_000)
 sides = st.integers(1, 12)
@@ -102,4 +102,4 @@ def test_partners_have_the_label(seed, labels):
     labels = torch.tensor(labels)
     g = torch.Generator().manual_seed(seed)
     wanted = labels[torch.randint(len(labels), (17,), generator=g)]
-    assert torch.equal(labels[w.rows_of_same_label(wanted, labels, g)], wanted)
+    assert torch.equal(labels[rows_of_same_label(wanted, labels, g)], wanted)

@@ -31,9 +31,8 @@ from vqdiff_edu.crossmodal.scenes import (
     match_things,
     parse,
     render,
-    rows_of_same_label,
 )
-from vqdiff_edu.data import digits, to_float
+from vqdiff_edu.data import digits, rows_of_same_label, to_float
 
 STAND_IN = digits("test", "stand-in")
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from .. import require
-from ..data import to_float
+from ..data import Batches, digits, to_float
 from ..diffusion.parameterization import GaussianDiffusion
 from ..diffusion.samplers import sample_ddim
 from ..diffusion.schedule import NoiseSchedule
@@ -154,7 +154,6 @@ class LatentDigits(nn.Module):
         return self.codec.decode(z, quantize).clamp(-1, 1)
 
 # %% ../../nbs/4_codes/32_latent_diffusion.ipynb #cfd92464
-from ..data import Batches, digits
 from ..diffusion.digits import measure_generator
 from ..process import DiffusionTask
 from ..quantization.vqvae import VQVAE

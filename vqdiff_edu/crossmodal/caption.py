@@ -21,7 +21,20 @@ from torch import Tensor, nn
 from .. import require
 from ..data import Digits, digits, to_float
 from ..metrics import t_interval
-from .scenes import HELD_OUT, SYNONYMS, Scene, Scenes, Thing, Tokenizer, bleu4, draw_scenes, facts_right, parse
+from vqdiff_edu.crossmodal.scenes import (
+    HELD_OUT,
+    MEANING,
+    SYNONYMS,
+    Scene,
+    Scenes,
+    Thing,
+    Tokenizer,
+    bleu4,
+    draw_scenes,
+    facts_right,
+    parse,
+    scene_batches,
+)
 from ..transformer import Transformer, attention_weights, generate_tokens
 from ..quantization.vqvae import VQVAE
 
@@ -34,8 +47,10 @@ class EyeBlock(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        first, second = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
-        self.layers = nn.Sequential(nn.SiLU(), first, nn.BatchNorm2d(width), nn.SiLU(), second)
+        self.layers = nn.Sequential(
+            *(nn.SiLU(), nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width)),
+            *(nn.SiLU(), nn.Conv2d(width, width, 3, padding=1)),
+        )
 
     def forward(self, x: Float[Tensor, "batch channel height width"]) -> Tensor:
         return x + self.layers(x)
@@ -162,13 +177,12 @@ class SceneCaptioner(nn.Module):
         """One caption a picture in [-1, 1]: at temperature 0 the likeliest word each time, else drawn."""
         images = _scene_images(self.model, images)
         words, said = Tokenizer(), []
-        training = self.model.training
+        training, room = self.model.training, self.model.decoder.max_length - 1
         self.model.eval()
         for part in images.split(250):
             prompt = torch.full((len(part), 1), words.start, device=part.device)
-            choice = {"end": words.end, "temperature": temperature, "generator": generator}
-            room = self.model.decoder.max_length - 1
-            said += words.decode(generate_tokens(self.model.decoder, prompt, room, context=self.encode_scene(part), **choice).cpu())
+            how = {"context": self.encode_scene(part), "end": words.end, "temperature": temperature, "generator": generator}
+            said += words.decode(generate_tokens(self.model.decoder, prompt, room, **how).cpu())
         self.model.train(training)
         return said
 
@@ -184,9 +198,9 @@ def unseen_triples(things: tuple[Thing, ...], words: Tokenizer) -> Bool[Tensor, 
     """True at [a, b, c] if the words a and b, size and ink in either order, and c, a digit, name one of `things`."""
     table = torch.zeros(words.num_tokens, words.num_tokens, words.num_tokens, dtype=torch.bool)
     for thing in things:
-        size, ink, digit = ([words.ids[word] for word in SYNONYMS[fact]] for fact in (thing.size, thing.ink, thing.digit))
-        rows, columns, depth = torch.meshgrid(torch.tensor(size), torch.tensor(ink), torch.tensor(digit), indexing="ij")
-        table[rows, columns, depth] = table[columns, rows, depth] = True
+        said = (torch.tensor([words.ids[word] for word in SYNONYMS[fact]]) for fact in (thing.size, thing.ink, thing.digit))
+        size, ink, digit = torch.meshgrid(*said, indexing="ij")
+        table[size, ink, digit] = table[ink, size, digit] = True
     return table
 
 
@@ -204,10 +218,7 @@ def mask_unseen(
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #077098c2
 def digit_named(words: Tokenizer) -> Int64[Tensor, " num_tokens"]:
     """For each word the digit that it names, and 10 for words that name none."""
-    table = torch.full((words.num_tokens,), 10)
-    for digit in range(10):
-        table[[words.ids[word] for word in SYNONYMS[digit]]] = digit
-    return table
+    return torch.tensor([MEANING[word] if MEANING.get(word) in range(10) else 10 for word in words.words])
 
 
 def at_a_glance(model: Captioner, context: Float[Tensor, "batch 49 dim"]) -> Float[Tensor, "batch 10"]:
@@ -229,9 +240,8 @@ PLACES = ("above", "below", "on", "underneath", "left", "right", "between")  # w
 
 def word_weights(words: Tokenizer, emphasis: float) -> Float[Tensor, " num_tokens"]:
     """How much each word counts in the loss: `emphasis` for names of digits and of places, else 1. The loss is least at q proportional to weight times p."""
-    weights = torch.where(digit_named(words) < 10, emphasis, 1.0)
-    weights[[words.ids[word] for word in PLACES]] = emphasis
-    return weights
+    place = torch.tensor([word in PLACES for word in words.words])
+    return torch.where(place | (digit_named(words) < 10), emphasis, 1.0)
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #57a22739
 class CaptionTask(nn.Module):
@@ -285,24 +295,20 @@ def score_captions(truth: list[Scene], told: list[str], references: list[str], g
     sizes = [len(scene.things) for scene in truth]
     n = dict.fromkeys(("digit", "size", "ink"), sum(sizes)) | {"relation": sum(size > 1 for size in sizes)}
     rows = {name: (share, n.get(name, len(truth))) for name, share in facts_right(truth, told).items() if n.get(name, 1)}
-    table = {name: _with_interval(share, count) for name, (share, count) in rows.items()}
+    table = {
+        name: {"share": share, **dict(zip(("low", "high"), wilson_interval(round(share * count), count))), "n": count}
+        for name, (share, count) in rows.items()
+    }
     return table | {"bleu4": bleu_with_interval(told, references, groups), "unreadable": sum(map(unreadable, told)), "scenes": len(truth)}
 
 
 def bleu_with_interval(told: list[str], references: list[str], groups: int = 5) -> dict:
     """Corpus BLEU-4 of all captions, and Student's interval from disjoint groups of them: BLEU is no mean over captions, so counting errors does not do."""
     row = {"share": bleu4(told, references), "n": len(told)}
-    if len(told) < 20 * groups:
-        return row
-    low, high = t_interval([bleu4(told[i::groups], references[i::groups]) for i in range(groups)])
-    return row | {"low": low, "high": high}
+    of_groups = [bleu4(told[i::groups], references[i::groups]) for i in range(groups) if len(told) >= 20 * groups]
+    return row | (dict(zip(("low", "high"), t_interval(of_groups))) if of_groups else {})
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #76539b25
-def _with_interval(share: float, n: int) -> dict:
-    low, high = wilson_interval(round(share * n), n)
-    return {"share": share, "low": low, "high": high, "n": n}
-
-
 def unreadable(told: str) -> bool:
     """Is this no sentence of the grammar?"""
     try:
@@ -320,14 +326,12 @@ def measure_captions(captioner: SceneCaptioner, scenes: Scenes) -> dict:
 def evaluate_captioner(captioner: SceneCaptioner, *, n: int = 3000, seed: int = 41, test: Digits | None = None) -> dict:
     """The book's protocol: `n` new scenes of test digits with combinations seen in training, and `n` with at least one that was held out."""
     generator, test = torch.Generator().manual_seed(seed), test or digits("test")
-    kinds = {"seen": "seen", "held_out": "held out"}
-    scores = {key: measure_captions(captioner, draw_scenes(n, test, generator, kind)) for key, kind in kinds.items()}
-    return scores | {"seed": seed, "source": test.source}
+    drawn = {kind: draw_scenes(n, test, generator, kind.replace("_", " ")) for kind in ("seen", "held_out")}
+    return {kind: measure_captions(captioner, scenes) for kind, scenes in drawn.items()} | {"seed": seed, "source": test.source}
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #e4169a0b
 from functools import partial
 
-from .scenes import scene_batches
 from ..registry import register
 from ..training import Recipe, by_profile
 
@@ -358,9 +362,8 @@ def measure_captioner(captioner: SceneCaptioner) -> dict:
 )
 def make_captioner(vqvae: VQVAE, source: str = "codes", width: int = 96) -> SceneCaptioner:
     """The captioner of scenes around `vqvae`; its code vectors start as those of the VQ-VAE."""
-    codebook = vqvae.quantizer.codebook
-    model = Captioner(Tokenizer().num_tokens, source, num_embeddings=len(codebook), embedding_dim=codebook.shape[1], width=width)
-    return SceneCaptioner(model.start_from(codebook), vqvae) if source == "codes" else SceneCaptioner(model)
+    model = Captioner(Tokenizer().num_tokens, source, vqvae.quantizer.codebook if source == "codes" else None, width=width)
+    return SceneCaptioner(model, vqvae if source == "codes" else None)
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #89aed508
 @torch.no_grad()

@@ -6,15 +6,16 @@
 __all__ = ['CANVAS', 'GAP', 'SIZES', 'INKS', 'RELATIONS', 'THINGS', 'NAMES', 'SYNONYMS', 'SENTENCES', 'PATTERNS', 'MEANING',
            'KINDS', 'WORDS', 'HELD_OUT', 'COMBINATIONS', 'Thing', 'Scene', 'describe', 'parse', 'combination_table',
            'draw_things', 'Tokenizer', 'draw_boxes', 'ink_boxes', 'fit_ink', 'render', 'Scenes', 'draw_scenes',
-           'rows_of_same_label', 'describe_all', 'SceneBatches', 'scene_batches', 'scene_vqvae_recipe',
-           'measure_scene_vqvae', 'make_scene_vqvae', 'ngrams', 'bleu4', 'match_things', 'keeps_roles', 'facts_right',
-           'cut_out']
+           'describe_all', 'SceneBatches', 'scene_batches', 'scene_vqvae_recipe', 'measure_scene_vqvae',
+           'make_scene_vqvae', 'ngrams', 'bleu4', 'match_things', 'keeps_roles', 'facts_right', 'cut_out']
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #69369bcf
 import difflib
 import functools
 import hashlib
 import math
+import operator
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,10 +25,10 @@ from typing import Literal, NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Int64, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import require
-from ..data import Digits, EndlessBatches
+from ..data import Digits, EndlessBatches, digits, rows_of_same_label
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #5f8a1c66
 CANVAS, GAP = 56, 2  # pixels: the picture's side, and the least distance between two digits' boxes
@@ -80,7 +81,7 @@ class Scene:
     def facts(self) -> dict:
         """Every fact by name: "count", "relation", and the tuples "digit", "size", "ink" in the order of the things."""
         each = {name: tuple(getattr(thing, name) for thing in self.things) for name in ("digit", "size", "ink")}
-        return {"count": len(self.things), "relation": self.relation, **each}
+        return {"count": len(self.things), "relation": self.relation} | each
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #d1fe50f9
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -132,59 +133,48 @@ def _caption(scene: Scene, chances: Sequence[float]) -> str:
 
     pattern, order = pick(PATTERNS[scene.relation])
     things = pick((scene.things, scene.things[::-1])) if len(scene.things) == 3 else scene.things
-    phrases = []
-    for thing in (things[i] for i in order):
+
+    def phrase(thing):
         adjectives = [pick(SYNONYMS[thing.size]), pick(SYNONYMS[thing.ink])]
-        phrases.append(" ".join(["a", *pick((adjectives, adjectives[::-1])), pick(SYNONYMS[thing.digit])]))
-    blanks = iter(phrases)
+        return " ".join(["a", *pick((adjectives, adjectives[::-1])), pick(SYNONYMS[thing.digit])])
+
+    blanks = (phrase(things[i]) for i in order)
     return " ".join(next(blanks) if word == "_" else word for word in pattern)
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #609738a6
 MEANING = {word: fact for fact, words in SYNONYMS.items() for word in words}  # "tiny" -> "small", "three" -> 3
 KINDS = {**dict.fromkeys(SIZES, "size"), **dict.fromkeys(INKS, "ink"), **dict.fromkeys(range(10), "digit")}
+_ADJECTIVE, _DIGIT = ("|".join(word for word in MEANING if (KINDS[MEANING[word]] == "digit") is digit) for digit in (False, True))
+_PHRASE = re.compile(rf"\ba\b( ({_ADJECTIVE})\b)*( ({_DIGIT})\b)?")  # "a", adjectives, a digit
 WORDS = tuple(sorted({word for pattern in SENTENCES for word in pattern.split()} - {"_"} | {"a", *MEANING}))
 
 
 def parse(caption: str) -> Scene:
     """The scene that a caption describes. Raises ValueError that quotes what could not be read."""
-    words = _known_words(caption)
-    pattern, things = [], []
-    while words:
-        if words[0] == "a":
-            things.append(_read_thing(words))
-            pattern.append("_")
-        else:
-            pattern.append(words.pop(0))
-    if " ".join(pattern) not in SENTENCES:
-        raise ValueError(f"caption {caption!r} is no sentence of the grammar: cannot read {' '.join(pattern)!r}, where _ is a thing")
-    relation, order = SENTENCES[" ".join(pattern)]
-    return Scene(tuple(things[order.index(i)] for i in range(len(things))), relation)
-
-# %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #2d246089
-def _known_words(caption: str) -> list[str]:
-    """The caption's words; ValueError for one that the grammar lacks, TypeError unless it is a text."""
     if not isinstance(caption, str):
         raise TypeError(f"caption must be a str, got {type(caption).__name__}")
     words = caption.lower().replace(",", " ").rstrip(" .").split()
-    for word in words:
-        if word not in WORDS:
-            near = difflib.get_close_matches(word, WORDS, n=1)
-            hint = f"; is it {near[0]!r}?" if near else ""
-            raise ValueError(f"caption {caption!r} holds a word of no known meaning, {word!r}{hint}")
-    return words
+    if unknown := [word for word in words if word not in WORDS]:
+        hint = "".join(f"; is it {near!r}?" for near in difflib.get_close_matches(unknown[0], WORDS, n=1))
+        raise ValueError(f"caption {caption!r} holds a word of no known meaning, {unknown[0]!r}{hint}")
+    things = [_read_thing(phrase[0].split()) for phrase in _PHRASE.finditer(" ".join(words))]
+    pattern = _PHRASE.sub("_", " ".join(words))
+    if pattern not in SENTENCES:
+        raise ValueError(f"caption {caption!r} is no sentence of the grammar: cannot read {pattern!r}, where _ is a thing")
+    relation, order = SENTENCES[pattern]
+    return Scene(tuple(things[order.index(i)] for i in range(len(things))), relation)
 
-
+# %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #2d246089
 def _read_thing(words: list[str]) -> Thing:
-    """Take "a", adjectives and a digit off the front of the list; ValueError if one is missing or said twice."""
-    read, facts = [words.pop(0)], {}
-    while words and words[0] in MEANING and "digit" not in facts:
-        read.append(words.pop(0))
-        fact = MEANING[read[-1]]
-        if KINDS[fact] in facts:
-            raise ValueError(f"cannot read {' '.join(read)!r}: it tells the {KINDS[fact]} twice")
-        facts[KINDS[fact]] = fact
+    """What "a", adjectives and a digit say; ValueError if a fact is missing or told twice."""
+    facts = {}
+    for end, word in enumerate(words[1:], 2):
+        kind = KINDS[MEANING[word]]
+        if kind in facts:
+            raise ValueError(f"cannot read {' '.join(words[:end])!r}: it tells the {kind} twice")
+        facts[kind] = MEANING[word]
     if missing := [kind for kind in ("digit", "size", "ink") if kind not in facts]:
-        raise ValueError(f"cannot read {' '.join(read)!r}: it does not tell the {missing[0]}")
+        raise ValueError(f"cannot read {' '.join(words)!r}: it does not tell the {missing[0]}")
     return Thing(**facts)
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #18705f1f
@@ -230,7 +220,9 @@ class Tokenizer:
     def encode(self, captions: Sequence[str], length: int | None = None) -> Int64[Tensor, "n length"]:
         """One row a caption: start, words, end, padding up to `length`, by default that of the longest caption there can be."""
         length = self.length if length is None else length
-        rows = [[self.start, *(self._id(word) for word in caption.split()), self.end] for caption in captions]
+        if unknown := [word for caption in captions for word in caption.split() if self.ids.get(word, 0) <= self.end]:
+            raise ValueError(f"captions must consist of the {len(WORDS)} words of the grammar, got {unknown[0]!r}")
+        rows = [[self.start, *(self.ids[word] for word in caption.split()), self.end] for caption in captions]
         require.whole("length", length, max((len(row) for row in rows), default=0))
         return torch.tensor([row + [self.pad] * (length - len(row)) for row in rows], dtype=torch.int64).view(-1, length)
 
@@ -240,11 +232,6 @@ class Tokenizer:
             require.labels("tokens", tokens.flatten(), self.num_tokens)
         rows = [row[: row.index(self.end)] if self.end in row else row for row in tokens.tolist()]
         return [" ".join(self.words[i] for i in row if i > self.end) for row in rows]
-
-    def _id(self, word: str) -> int:
-        if self.ids.get(word, 0) <= self.end:
-            raise ValueError(f"captions must consist of the {len(WORDS)} words of the grammar, got {word!r}")
-        return self.ids[word]
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #d2b38e03
 def draw_boxes(
@@ -263,16 +250,16 @@ def draw_boxes(
     own = torch.randint(-3, 4, (len(things), 3), generator=generator)
     across = ((common * (CANVAS - side)).round().long() + own).clamp(min=0).minimum(CANVAS - side)
     upright = vertical[:, None]
-    boxes = torch.stack([torch.where(upright, along, across), torch.where(upright, across, along), side], -1)
-    return boxes.masked_fill(~present[..., None], -1)
+    return torch.stack([torch.where(upright, along, across), torch.where(upright, across, along), side], -1).masked_fill(
+        ~present[..., None], -1
+    )
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #8c149346
 def ink_boxes(images: Float[Tensor, "n 1 height width"], threshold: float = 0.125) -> Float[Tensor, "n 4"]:
     """Top, bottom, left and right edge, in pixels, of what is inked more than `threshold` times the darkest pixel; ink is 0 … 1. All of a blank."""
     ink = (images > threshold * images.amax((1, 2, 3), keepdim=True))[:, 0]
-    edges = []
-    for line in (ink.any(2), ink.any(1)):  # rows, columns
-        edges += [line.int().argmax(1), line.shape[1] - line.flip(1).int().argmax(1)]
+    lines = (ink.any(2).int(), ink.any(1).int())  # rows, columns
+    edges = [edge for line in lines for edge in (line.argmax(1), line.shape[1] - line.flip(1).argmax(1))]
     return torch.stack(edges, 1).float()
 
 
@@ -284,8 +271,9 @@ def fit_ink(images: Float[Tensor, "n 1 height width"], side: int) -> Float[Tenso
     x = ((left + right + longest * axis[:, None]) / images.shape[3] - 1).T
     y = ((top + bottom + longest * axis[:, None]) / images.shape[2] - 1).T
     grid = torch.stack(torch.broadcast_tensors(x[:, None, :], y[:, :, None]), -1)  # [n, row, column, (x, y)]
-    fine = F.grid_sample(images, grid, align_corners=False)  # twice too fine, then averaged: no stroke falls between two samples
-    patches = F.avg_pool2d(fine, 2)
+    patches = F.avg_pool2d(
+        F.grid_sample(images, grid, align_corners=False), 2
+    )  # sampled twice too fine: no stroke falls between two samples
     return patches / patches.amax((2, 3), keepdim=True).clamp(min=1e-9)
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #9a2f585b
@@ -344,20 +332,6 @@ def draw_scenes(
     return Scenes(canvases, scenes, describe_all(scenes, generator), things, boxes)
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #b5538fd0
-def rows_of_same_label(
-    wanted: Int64[Tensor, "*shape"], labels: Int64[Tensor, " n"], generator: torch.Generator | None = None
-) -> Int64[Tensor, "*shape"]:
-    """For each wanted label, 0 … 32,767, a row of `labels` that has it, all such rows equally likely."""
-    most = int(wanted.max()) if wanted.numel() else 0
-    counts = labels.bincount(minlength=most + 1)
-    if (missing := wanted[counts[wanted] == 0]).numel():
-        raise ValueError(f"labels must hold every label that is wanted; there is none of {missing.unique().tolist()}")
-    order = labels.short().argsort(stable=True)  # all rows of label 0, then of label 1, …; short integers sort ten times faster
-    first = counts.cumsum(0) - counts
-    share = torch.rand(wanted.shape, generator=generator, dtype=torch.float64)
-    return order[first[wanted] + (share * counts[wanted]).long()]
-
-
 @functools.cache
 def _scene(numbers: tuple[int, ...], vertical: bool) -> Scene:
     things = tuple(THINGS[number] for number in numbers if number >= 0)
@@ -402,13 +376,10 @@ class SceneBatches(EndlessBatches):
 
     def origin(self) -> dict[str, int | str]:
         """What a batch depends on beside its index."""
-        names = ("seed", "batch_size", "combinations", "captions")
-        return {name: getattr(self, name) for name in names} | {"sha256": self.digits.sha256}
+        own = {name: getattr(self, name) for name in ("seed", "batch_size", "combinations", "captions")}
+        return own | {"sha256": self.digits.sha256}
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #511eb9f4
-from torch import nn
-
-from ..data import digits
 from ..quantization.vqvae import VQVAE, VQVAETask, make_vqvae, measure_codec
 from ..registry import register
 from ..training import Recipe, by_profile, profile
@@ -420,8 +391,10 @@ def scene_batches(model: nn.Module, recipe: Recipe, captions: int = 1) -> tuple[
     device = (
         torch.accelerator.current_accelerator() if profile() == "gpu" else None
     )  # there the pictures are computed where they are needed
-    batches = SceneBatches(data, recipe.batch_size, seed=recipe.seed, captions=captions, device=device)
-    return batches, {"source": data.source, "sha256": data.sha256}
+    return SceneBatches(data, recipe.batch_size, seed=recipe.seed, captions=captions, device=device), {
+        "source": data.source,
+        "sha256": data.sha256,
+    }
 
 
 def scene_vqvae_recipe() -> Recipe:
@@ -432,8 +405,8 @@ def scene_vqvae_recipe() -> Recipe:
 
 def measure_scene_vqvae(model: VQVAE) -> dict:
     """`measure_codec` on scenes of test digits, all combinations among them."""
-    data, generator = digits("test"), torch.Generator().manual_seed(40)
-    scenes = draw_scenes(by_profile(smoke=50, laptop=2000), data, generator, combinations="all")
+    data, number = digits("test"), by_profile(smoke=50, laptop=2000)
+    scenes = draw_scenes(number, data, torch.Generator().manual_seed(40), combinations="all")
     return measure_codec(model, scenes.images) | {"source": data.source}
 
 
@@ -464,36 +437,32 @@ def bleu4(candidates: Sequence[str], references: Sequence[str | Sequence[str]]) 
     """
     if len(candidates) != len(references) or not candidates:
         raise ValueError(f"references must hold one entry a candidate, got {len(references)} for {len(candidates)} candidates")
-    found, possible = [0] * 4, [0] * 4
-    length = reference_length = 0
+    found, possible, length = Counter(), Counter(), Counter()
     for candidate, reference in zip(candidates, references):
         words = candidate.split()
         accepted = [text.split() for text in ([reference] if isinstance(reference, str) else reference)]
-        length += len(words)
-        reference_length += min((len(r) for r in accepted), key=lambda size: (abs(size - len(words)), size))
+        nearest = min(map(len, accepted), key=lambda size: (abs(size - len(words)), size))
+        length.update(candidate=len(words), reference=nearest)
         for n in range(1, 5):
-            most = Counter()
-            for r in accepted:
-                most |= ngrams(r, n)  # the union keeps the larger count
-            found[n - 1] += (ngrams(words, n) & most).total()  # clipped
-            possible[n - 1] += max(len(words) - n + 1, 0)
-    if not all(found):
+            most = functools.reduce(operator.or_, (ngrams(r, n) for r in accepted))  # the union keeps the larger count
+            found[n] += (ngrams(words, n) & most).total()  # clipped
+            possible[n] += ngrams(words, n).total()
+    if not all(found.values()):
         return 0.0
-    precision = math.exp(sum(math.log(f / p) for f, p in zip(found, possible)) / 4)
-    return precision * min(1.0, math.exp(1 - reference_length / length))
+    precision = math.exp(sum(math.log(found[n] / possible[n]) for n in found) / 4)
+    return precision * min(1.0, math.exp(1 - length["reference"] / length["candidate"]))
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #8f25ae28
 def match_things(truth: Scene, told: Scene) -> tuple[tuple[int, int], ...]:
     """Which thing of `told` stands for which of `truth`, as pairs (in truth, in told): the pairing under which most facts agree, the roles among them."""
     a, b = truth.things, told.things
-    pairings = (tuple(zip(range(len(a)), order)) for order in permutations(range(len(b)), min(len(a), len(b))))
     if len(a) > len(b):
-        pairings = (tuple((i, j) for j, i in enumerate(order)) for order in permutations(range(len(a)), len(b)))
+        return tuple((i, j) for j, i in match_things(told, truth))
 
     def agreement(pairs):
         return sum((a[i].digit == b[j].digit) + (a[i].size == b[j].size) + (a[i].ink == b[j].ink) for i, j in pairs), keeps_roles(pairs)
 
-    return max(pairings, key=agreement)
+    return max((tuple(enumerate(order)) for order in permutations(range(len(b)), len(a))), key=agreement)
 
 
 def keeps_roles(pairs: tuple[tuple[int, int], ...]) -> bool:
@@ -524,11 +493,9 @@ def _right(scene: Scene, caption: str) -> dict[str, int]:
     except ValueError:
         return {}
     pairs = match_things(scene, told)
-    right = {
-        name: sum(getattr(scene.things[i], name) == getattr(told.things[j], name) for i, j in pairs) for name in ("digit", "size", "ink")
-    }
     same = len(scene.things) == len(told.things)
     related = same and len(pairs) > 1 and scene.relation == told.relation and keeps_roles(pairs)
+    right = {name: sum(scene.facts[name][i] == told.facts[name][j] for i, j in pairs) for name in ("digit", "size", "ink")}
     return right | {"all": int(scene == told), "count": int(same), "relation": int(related)}
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #e14c80a4
@@ -538,9 +505,6 @@ def cut_out(images: Float[Tensor, "n 1 56 56"], boxes: Int64[Tensor, "n 3 3"], m
     `images` in [-1, 1]; the things come scene by scene, `(boxes[..., 2] > 0)` picks theirs from labels of shape [n, 3].
     """
     ink = F.pad((images.clamp(-1, 1) + 1) / 2, (margin,) * 4)
-    cut = []
-    for picture, scene in zip(ink, boxes.tolist()):
-        for top, left, side in (box for box in scene if box[2] > 0):
-            patch = picture[:, top : top + side + 2 * margin, left : left + side + 2 * margin]
-            cut.append(fit_ink(patch[None].clamp(min=1e-3), 20))
-    return F.pad(torch.cat(cut), (4,) * 4) * 2 - 1
+    places = [(n, *box) for n, scene in enumerate(boxes.tolist()) for box in scene if box[2] > 0]
+    patches = (ink[n, None, :, top : top + side + 2 * margin, left : left + side + 2 * margin] for n, top, left, side in places)
+    return F.pad(torch.cat([fit_ink(patch.clamp(min=1e-3), 20) for patch in patches]), (4,) * 4) * 2 - 1

@@ -24,11 +24,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .. import require
-from ..codes.latent import LatentCodec
-from .audio import Speech, classify, log_mel
-from .scenes import rows_of_same_label
-from .writing import FRAMES, energy_curve, ink_curve, timing_error, writing_video
-from ..data import Digits, digits, to_float, to_uint8
+from ..codes.latent import LatentCodec, LatentDigits
+from .audio import Speech, SpeechClassifier, classify, log_mel, speech
+from .writing import FRAMES, WritingBatches, energy_curve, ink_curve, timing_error, writing_video
+from ..data import Digits, digits, rows_of_same_label, to_float, to_uint8
 from ..diffusion.samplers import sample_ddim
 from ..diffusion.unet import timestep_embedding
 from ..metrics import FeatureStatistics, classifier_features, feature_statistics, frechet_distance, label_accuracy, t_interval
@@ -48,12 +47,9 @@ def stretch_means(
     edges = torch.arange(frames + 1, device=x.device) * lengths[:, None] / (frames * hop)
     start = edges[:, :-1].floor().long().clamp(max=x.shape[2] - 1)
     stop = torch.maximum(edges[:, 1:].floor().long().clamp(max=x.shape[2]), start + 1)
-    total = F.pad(x.double().cumsum(2), (1, 0)).transpose(1, 2)
-
-    def up_to(place):
-        return total.gather(1, place[:, :, None].expand(-1, -1, x.shape[1]))
-
-    return ((up_to(stop) - up_to(start)) / (stop - start)[:, :, None]).to(x.dtype)
+    total = F.pad(x.double().cumsum(2), (1, 0)).transpose(1, 2)  # [batch, tick, band]
+    each = torch.arange(len(x), device=x.device)[:, None]
+    return ((total[each, stop] - total[each, start]) / (stop - start)[:, :, None]).to(x.dtype)
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #76d2c64a
 def frame_times(frames: int = FRAMES, device: torch.device | str | None = None) -> Float[Tensor, " frames"]:
@@ -114,8 +110,7 @@ class TemporalAttention(nn.Module):
         b, f = e.shape[:2]
         _, c, h, w = x.shape
         tokens = x.permute(0, 2, 3, 1).reshape(b, f, h * w, c)  # [batch, frame, place, channel]
-        tokens = self.norm(tokens) + self.told(e)[:, :, None]
-        qkv = self.to_qkv(tokens).reshape(b, f, h * w, 3, self.heads, c // self.heads)
+        qkv = self.to_qkv(self.norm(tokens) + self.told(e)[:, :, None]).unflatten(-1, (3, self.heads, -1))
         q, k, v = qkv.permute(3, 0, 2, 4, 1, 5).flatten(1, 2)  # each [batch · place, head, frame, channel]
         mixed = F.scaled_dot_product_attention(q, k, v).unflatten(0, (b, h * w))
         mixed = self.out(mixed.permute(0, 3, 1, 2, 4).reshape(b * f, h, w, c))  # [frames, height, width, channel]
@@ -196,15 +191,6 @@ def video_noise(
     return math.sqrt(share) * common + math.sqrt(1 - share) * own
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #615d825d
-def _recordings(samples: Tensor, lengths: Tensor | None) -> tuple[Float[Tensor, "batch sample"], Int[Tensor, " batch"]]:
-    """Recordings and their lengths, by default all of the samples, if they are finite and every length lies in 1 … samples."""
-    n, most = require.tensor("samples", samples, Float[Tensor, "batch sample"], finite=True).shape
-    lengths = torch.full((n,), most) if lengths is None else require.tensor("lengths", lengths, Int[Tensor, f"{n}"])
-    require.whole("lengths: the shortest", lengths.min(), 1)
-    require.whole("lengths: the longest", lengths.max(), 1, most)
-    return samples, lengths
-
-
 @torch.no_grad()
 def encode_video(codec, video: Float[Tensor, "batch frame 1 28 28"]) -> Float[Tensor, "batch frame channel 7 7"]:
     """The latents of every frame."""
@@ -255,14 +241,18 @@ class SpeechWriter(nn.Module):
         """
         require.choice("guide", guide, ("what", "both"))
         device = self.model.frame.weight.device
-        samples, lengths = (x.to(device) for x in _recordings(samples, lengths))
-        cond = audio_condition(self.classifier, samples, lengths)
-        uncond = self.model.null_cond(len(samples)) | ({"frames": cond["frames"]} if guide == "what" else {})
+        samples = require.tensor("samples", samples, Float[Tensor, "batch sample"], finite=True).to(device)
+        n, most = samples.shape
+        lengths = torch.full((n,), most) if lengths is None else require.tensor("lengths", lengths, Int[Tensor, f"{n}"])
+        require.whole("lengths: the shortest", lengths.min(), 1)
+        require.whole("lengths: the longest", lengths.max(), 1, most)
+        cond = audio_condition(self.classifier, samples, lengths.to(device))
+        uncond = self.model.null_cond(n) | ({"frames": cond["frames"]} if guide == "what" else {})
         scale = self.card.get("guidance_scale", 2.0) if guidance_scale is None else require.number("guidance_scale", guidance_scale)
         steps = self.card.get("num_inference_steps", 20) if num_inference_steps is None else num_inference_steps
-        x = video_noise((len(samples), FRAMES, self.model.image.in_channels, 7, 7), share, generator=generator, device=device)
-        guided = {"cond": cond, "uncond": uncond, "guidance_scale": scale}
-        z = sample_ddim(self.model.diffusion, self.model, x.shape, num_inference_steps=steps, x_init=x, **guided)
+        x = video_noise((n, FRAMES, self.model.image.in_channels, 7, 7), share, generator=generator, device=device)
+        how = {"cond": cond, "uncond": uncond, "guidance_scale": scale, "num_inference_steps": steps}
+        z = sample_ddim(self.model.diffusion, self.model, x.shape, x_init=x, **how)
         return decode_video(self.codec, z)
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #120c8f8c
@@ -285,22 +275,18 @@ class VideoTask(nn.Module):
         """What is trained."""
         return self.writer.model
 
-    def withhold(self, cond: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """The condition with the word, or word and sound, taken from some examples."""
-        u = torch.rand(len(cond["clip"]), generator=generator, device=cond["clip"].device)
-        deaf = (u < self.dropout / 2)[:, None, None]
-        silence = null_frames(len(u), device=u.device)
-        return {"frames": torch.where(deaf, silence, cond["frames"]), "clip": cond["clip"] * (u >= self.dropout)[:, None]}
-
     def loss(self, batch: dict, generator: torch.Generator) -> tuple[Tensor, dict]:
         device, diffusion = batch["curve"].device, self.model.diffusion
         some = torch.randperm(FRAMES - 1, generator=generator, device=device)[: self.frames - 1]
         keep = F.pad(some.sort().values, (0, 1), value=FRAMES - 1)
         z = encode_video(self.writer.codec, writing_video(to_float(batch["image"]), batch["curve"][:, keep]))
-        cond = self.withhold(audio_condition(self.writer.classifier, batch["samples"], batch["length"]), generator)
+        cond = audio_condition(self.writer.classifier, batch["samples"], batch["length"])
+        u = torch.rand(len(z), generator=generator, device=device)
+        heard = torch.where((u < self.dropout / 2)[:, None, None], null_frames(len(z), device=device), cond["frames"])
+        cond = {"frames": heard[:, keep], "clip": cond["clip"] * (u >= self.dropout)[:, None]}
         t = torch.randint(diffusion.schedule.num_timesteps, (len(z),), generator=generator, device=device)
         noise = video_noise(z.shape, self.share, generator=generator, device=device)
-        loss, parts = diffusion.training_losses(self.model, z, t, noise, cond | {"frames": cond["frames"][:, keep]})
+        loss, parts = diffusion.training_losses(self.model, z, t, noise, cond)
         return loss.mean(), {name: value.mean() for name, value in parts.items()}
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #60f900db
@@ -318,33 +304,26 @@ def mp4_bytes(
     RuntimeError with ffmpeg's own words if it fails.
     """
     imageio_ffmpeg = require.package("imageio_ffmpeg", "video")
-
-    _film(video, samples)
+    require.tensor("video", video, Float[Tensor, "frame 1 height width"], finite=True)
+    require.tensor("samples", samples, Float[Tensor, " sample"], finite=True)
     height, width = (require.whole("scale", scale, 1) * side for side in video.shape[2:])
     if height % 2 or width % 2:
         raise ValueError(f"scale must make both sides even, for H.264; got {scale} for {list(video.shape[2:])} pixels")
     fps = len(video) * rate / len(samples)
-    pixels = to_uint8(video.detach().cpu().clamp(-1, 1))
+    pixels = to_uint8(video.detach().cpu().clamp(-1, 1)).numpy()
     with tempfile.TemporaryDirectory() as folder:
         sound, film = Path(folder) / "sound.wav", Path(folder) / "film.mp4"
         write_wav(sound, samples, rate)
         pictures = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{video.shape[3]}x{video.shape[2]}", "-r", f"{fps:.6f}", "-i", "-"]
         enlarge = f"scale={width}:{height}:flags=neighbor,tpad=stop_mode=clone:stop_duration={hold}"
         coding = "-c:v libx264 -pix_fmt yuv420p -crf 20 -c:a aac -ar 16000 -b:a 48k -movflags +faststart".split()
-        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error"]
-        command = [*ffmpeg, *pictures, "-i", str(sound), "-vf", enlarge, *coding, str(film)]
-        done = subprocess.run(command, input=pixels.numpy().tobytes(), capture_output=True)
+        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", *pictures, "-i", sound, "-vf", enlarge, *coding, film]
+        done = subprocess.run(ffmpeg, input=pixels.tobytes(), capture_output=True)
         if done.returncode:
             raise RuntimeError(f"ffmpeg could not write the film: {done.stderr.decode(errors='replace').strip()[-300:]}")
         return film.read_bytes()
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #f0b30e23
-def _film(video: Tensor, samples: Tensor) -> None:
-    """A film is one video with one recording, both finite."""
-    require.tensor("video", video, Float[Tensor, "frame 1 height width"], finite=True)
-    require.tensor("samples", samples, Float[Tensor, " sample"], finite=True)
-
-
 def write_mp4(
     path: str | Path,
     video: Float[Tensor, "frame 1 height width"],
@@ -395,14 +374,15 @@ def show_strip(video: Float[Tensor, "frame 1 height width"], samples: Float[Tens
     """A waveform, over it the cumulative energy (blue) and the ink of the frames (orange), and under it the frames, each under its stretch of sound."""
     import matplotlib.pyplot as plt
 
-    _film(video, samples)
+    require.tensor("video", video, Float[Tensor, "frame 1 height width"], finite=True)
+    require.tensor("samples", samples, Float[Tensor, " sample"], finite=True)
     frames, seconds = len(video), len(samples) / rate
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(9, 2.4), height_ratios=[1.6, 1], layout="constrained")
-    time = torch.arange(len(samples)) / rate
-    top.plot(time, 0.5 + 0.45 * samples / samples.abs().max().clamp(min=1e-6), color=INK, linewidth=0.6)
-    at = torch.arange(1, frames + 1) / frames * seconds
-    length = torch.tensor([len(samples)])
-    top.plot(at, energy_curve(samples[None], length, frames)[0], color=PALETTE[0], marker=".", label="energy")
+    wave = 0.5 + 0.45 * samples / samples.abs().max().clamp(min=1e-6)
+    top.plot(torch.arange(len(samples)) / rate, wave, color=INK, linewidth=0.6)
+    at = frame_times(frames) * seconds
+    energy = energy_curve(samples[None], torch.tensor([len(samples)]), frames)[0]
+    top.plot(at, energy, color=PALETTE[0], marker=".", label="energy")
     top.plot(at, ink_curve(video[None])[0], color=PALETTE[1], marker=".", linestyle="--", label="ink")
     top.set(xlim=(0, seconds), ylim=(-0.05, 1.1), yticks=[0, 1], title=title)
     top.legend(loc="lower right", ncols=2, fontsize=8)
@@ -432,14 +412,12 @@ def score_videos(video: Float[Tensor, "n 16 1 28 28"], recordings: Speech, basel
     require.whole("recordings: their number", len(recordings), 2)
     energy, ink = energy_curve(recordings.samples, recordings.lengths), ink_curve(video)
     order = torch.randperm(len(video), generator=torch.Generator().manual_seed(0))
-    other = torch.empty_like(order)
-    other[order] = order.roll(1)
+    other = order.roll(1)[order.argsort()]
     errors = timing_error(ink, energy)
-    low, high = t_interval(errors.tolist())
     return {
         "last_frame": label_accuracy(video[:, -1], recordings.labels),
         "timing": errors.mean().item(),
-        "timing_interval": [low, high],
+        "timing_interval": list(t_interval(errors.tolist())),
         "shuffled": timing_error(ink, energy[other]).mean().item(),
         "constant": timing_error(baseline.expand_as(energy), energy).mean().item(),
     }
@@ -468,32 +446,20 @@ def measure_videos(
         video = torch.cat([writer(s, n, generator=generator, **how) for s, n in parts])
         real, reference = (true_videos(recordings, digits(split, source), generator) for split in ("test", "train"))
         through = torch.cat([decode_video(writer.codec, encode_video(writer.codec, v)) for v in real.split(batch_size)])
-        rows.append({"model": score_videos(video, recordings, baseline), "real": score_videos(real, recordings, baseline)})
-        rows[-1]["codec"] = score_videos(through, recordings, baseline)
-        known = frame_statistics(reference)
-        rows[-1] |= {
-            "frechet": frechet_distance(frame_statistics(video), known),
-            "frechet_floor": frechet_distance(frame_statistics(real), known),
-        }
-        rows[-1]["frechet_codec"] = frechet_distance(frame_statistics(through), known)
-    heard = torch.cat(
-        [
-            audio_condition(writer.classifier, s, n)["clip"].argmax(1)
-            for s, n in zip(recordings.samples.split(50), recordings.lengths.split(50))
-        ]
-    )
-    right = (heard == recordings.labels).double().mean().item()
+        films, known = {"model": video, "real": real, "codec": through}, frame_statistics(reference)
+        scores = {name: score_videos(film, recordings, baseline) for name, film in films.items()}
+        keys = {"model": "frechet", "real": "frechet_floor", "codec": "frechet_codec"}
+        rows.append(scores | {keys[name]: frechet_distance(frame_statistics(film), known) for name, film in films.items()})
+    parts = zip(recordings.samples.split(50), recordings.lengths.split(50))
+    heard = torch.cat([audio_condition(writer.classifier, s, n)["clip"].argmax(1) for s, n in parts])
     return {
         "replicates": rows,
-        "heard_right": right,
+        "heard_right": (heard == recordings.labels).double().mean().item(),
         "recordings": len(recordings),
         "source": f"{recordings.source}, {digits('test', source).source}",
     }
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #7c602e0e
-from ..codes.latent import LatentDigits
-from .audio import SpeechClassifier, speech
-from .writing import WritingBatches
 from ..registry import register
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #8ce235c4

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from .. import require
 from .audio import Speech
-from .scenes import rows_of_same_label
-from ..data import Digits, EndlessBatches
+from ..data import Digits, EndlessBatches, rows_of_same_label
 
 # %% ../../nbs/5_crossmodal/45_writing_videos.ipynb #2ecc787e
 FRAMES = 16

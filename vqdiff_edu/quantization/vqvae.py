@@ -10,11 +10,11 @@ __all__ = ['ConvBlock', 'stage_widths', 'make_encoder', 'make_decoder', 'VQVAEOu
 from typing import NamedTuple
 
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from .. import require
-from .vector_quantizer import Quantized
+from .vector_quantizer import Quantized, VectorQuantizer
 
 # %% ../../nbs/2_quantization/13_mnist_vqvae.ipynb #a653ed02
 class ConvBlock(nn.Module):
@@ -91,16 +91,13 @@ class VQVAE(nn.Module):
         q = self.quantizer(z_e)
         x_hat = self.decoder(q.z_q)
         recon = F.mse_loss(x_hat, x)
-        return VQVAEOutput(x_hat, recon + q.loss, recon, self.quantization_error(z_e, q.z_q), q.indices, q.perplexity)
+        compared = self.quantizer.normalise(z_e, dim=1) if hasattr(self.quantizer, "normalise") else z_e  # as the quantizer compares
+        error = F.mse_loss(compared, q.z_q).detach()
+        return VQVAEOutput(x_hat, recon + q.loss, recon, error, q.indices, q.perplexity)
 
     def cast(self, x: Tensor) -> Tensor:
         """x in the weights' dtype."""
         return x.to(self.encoder[1].weight.dtype)
-
-    def quantization_error(self, z_e: Float[Tensor, "batch dim h w"], z_q: Float[Tensor, "batch dim h w"]) -> Float[Tensor, ""]:
-        """Mean square between the codes and the latents, as the quantizer compares them (the cosine metric: of length one). No gradient."""
-        compared = self.quantizer.normalise(z_e, dim=1) if hasattr(self.quantizer, "normalise") else z_e
-        return F.mse_loss(compared, z_q).detach()
 
     def encode_latents(self, x: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch dim h w"]:
         """The continuous latents, before quantization. `downsample` must divide the sides of x."""
@@ -121,8 +118,7 @@ class VQVAE(nn.Module):
     def decode_latents(self, z: Float[Tensor, "batch dim h w"], quantize: bool = True) -> Float[Tensor, "batch channel height width"]:
         """The image that latents stand for, after replacing them by their codes or, with quantize=False, as they are."""
         require.tensor("z", z, Float[Tensor, f"batch {self.quantizer.embedding_dim} height width"])
-        z = self.cast(z)
-        return self.decoder(self.quantize(z).z_q if quantize else z)
+        return self.decoder(self.quantize(self.cast(z)).z_q if quantize else self.cast(z))
 
     def quantize(self, z: Float[Tensor, "batch dim h w"]) -> Quantized:
         """Quantize without moving the codebook, also while the model is in training mode."""
@@ -136,11 +132,9 @@ class VQVAE(nn.Module):
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import UInt8
 
 from ..data import Digits, digits, to_float
 from ..metrics import perplexity, usage
-from .vector_quantizer import VectorQuantizer
 from ..registry import digit_batches, register
 from ..training import Recipe, by_profile
 
