@@ -48,7 +48,7 @@ class Registered:
         bound.apply_defaults()
         return dict(list(bound.arguments.items())[len(self.parents) :])
 
-
+# %% ../nbs/7_tools/74_registry.ipynb #c94646db
 MODELS: dict[str, Registered] = {}
 
 

@@ -111,11 +111,6 @@ class Recipe:
         chosen = {f.name: value for f, value in values.items() if value != _plain(f.default)}
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
 
-# %% ../nbs/1_groundwork/06_training.ipynb #d9068f01
-def _plain(value):
-    """Tensors, arrays, tuples and paths as JSON knows them."""
-    return json.loads(json.dumps(value, default=lambda x: x.tolist() if hasattr(x, "tolist") else str(x)))
-
 # %% ../nbs/1_groundwork/06_training.ipynb #f12ade69
 def learning_rate(recipe: Recipe, step: int) -> float:
     """Learning rate of step `step` (0-based): a linear warm-up times a half cosine from 1 to `lr_floor`, or times 1."""
@@ -565,22 +560,6 @@ def _parts(thing) -> list:
         codes += [inner for inner in code.co_consts if inspect.iscode(inner)]
     cells = getattr(thing, "__closure__", None) or ()
     return [thing.__globals__.get(name) for name in names] + [cell.cell_contents for cell in cells]
-
-
-def _syntax(function) -> str:
-    """A function's syntax tree without docstrings; nothing if no source is known."""
-    code = inspect.unwrap(function).__code__
-    tree = ast.parse("".join(linecache.getlines(code.co_filename)))
-    named = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.FunctionDef, ast.Lambda)) and getattr(node, "name", "<lambda>") == code.co_name
-    ]
-    found = [node for node in named if code.co_firstlineno in (part.lineno for part in (*getattr(node, "decorator_list", []), node))]
-    for node in ast.walk(ast.Module(found, [])):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node, clean=False) is not None:
-            del node.body[0]
-    return re.sub(r"\w+=\[\]|[ ,]", "", "".join(map(ast.dump, found)))  # versions of Python differ in empty fields
 
 # %% ../nbs/1_groundwork/06_training.ipynb #c9fe27d2
 def _syntax(function) -> str:

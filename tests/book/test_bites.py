@@ -667,7 +667,7 @@ def test_stale_models():
     good |= {"wall_seconds": 1.5, "versions": {"torch": "2"}, "metrics": {"n": 1}, "data": {"source": "mnist"}, "parents": {"vae": "p"}}
 
     def problems(**changes):
-        return "\n".join(results.card_problems(good | changes, weights, recipe, "f", {"vae": {"sha256": "p"}}))
+        return "\n".join(results.card_problems(good | changes, weights, recipe, "f", {"vae": {"tensors_sha256": "p"}}))
 
     assert problems() == ""
     assert "sha256" in problems(sha256="0")

@@ -183,7 +183,7 @@ def measure_vqvae(model: VQVAE, data: Digits | None = None) -> dict:
     data = data or digits("test")
     return measure_codec(model, data.images) | {"source": data.source}
 
-
+# %% ../../nbs/2_quantization/13_mnist_vqvae.ipynb #660d2004
 @register(
     "mnist-vqvae",
     part=2,
