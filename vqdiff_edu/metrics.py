@@ -402,7 +402,7 @@ def evaluate_samples(
         "source": digits("train", source).source,
     }
 
-
+# %% ../nbs/1_groundwork/07_measuring_samples.ipynb #12db56b0
 def _one_replicate(generate, asked: tuple[Tensor, ...], generator: torch.Generator, reference: FeatureStatistics) -> tuple[float, float]:
     """Fréchet distance and label accuracy of one fresh sample, whose labels are `asked` for a batch at a time."""
     features = classifier_features(torch.cat([_generated(generate, labels, generator) for labels in asked]))

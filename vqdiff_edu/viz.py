@@ -76,7 +76,7 @@ def show_images(
     return figure
 
 # %% ../nbs/7_tools/72_viz.ipynb #367981c7
-def draw_machine(stages: list[tuple[str, tuple[int, ...]]], arrows: list[str], *, ax=None) -> Figure:
+def draw_machine(stages: list[tuple[str, tuple[int, ...]]], arrows: list[str], *, ax=None) -> "Figure":
     """Draw a chain of tensors as boxes, (name, shape) each, joined by arrows that name what turns one into the next.
 
     A box with spatial axes is as high as its side and as wide as its channels, both on a logarithmic scale. Raises ValueError unless there is
