@@ -186,7 +186,9 @@ MUTANTS = [
         "weight average: before the step",
         "training.py",
         "    t.optimizer.step()\n    for module, its_average in t.hooks:\n        module.after_step(t.optimizer, its_average)\n",
-        "    ema_update(averaged, (parameters, buffers), ema_weight(t.step, t.recipe.ema_decay))\n    t.optimizer.step()\n    return record(t, loss, norm, logs)\n",
+        "    if t.average is not t.task.model:\n"
+        "        ema_update(averaged, (parameters, buffers), ema_weight(t.step, t.recipe.ema_decay))\n"
+        "    t.optimizer.step()\n    return record(t, loss, norm, logs)\n",
         "unit/training",
     ),
     Mutant(
