@@ -185,10 +185,10 @@ MUTANTS = [
     Mutant(
         "weight average: before the step",
         "training.py",
-        "t.optimizer.step()\n    share_buffers(t)\n    if t.average is not t.task.model:\n"
-        "        ema_update(t.average, t.task.model, ema_weight(t.step, t.recipe.ema_decay))\n",
-        "share_buffers(t)\n    if t.average is not t.task.model:\n"
-        "        ema_update(t.average, t.task.model, ema_weight(t.step, t.recipe.ema_decay))\n    t.optimizer.step()\n",
+        "    t.optimizer.step()\n    for module, its_average in t.hooks:\n        module.after_step(t.optimizer, its_average)\n",
+        "    if t.average is not t.task.model:\n"
+        "        ema_update(averaged, (parameters, buffers), ema_weight(t.step, t.recipe.ema_decay))\n"
+        "    t.optimizer.step()\n    return record(t, loss, norm, logs)\n",
         "unit/training",
     ),
     Mutant(

@@ -39,7 +39,7 @@ class Mistake(NamedTuple):
     answer: Any
     hint: str
 
-
+# %% ../nbs/7_tools/71_grading.ipynb #87a181bb
 @dataclasses.dataclass(frozen=True)
 class Exercise:
     """A question's machinery: `solution` and each wrong answer are functions for "implement", values for "compute" and "predict".
