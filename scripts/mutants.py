@@ -174,9 +174,7 @@ MUTANTS = [
     Mutant("sampling: variance for deviation", "probability.py", "(0.5 * logvar).exp() * noise", "logvar.exp() * noise", "probability"),
     # ---- measuring
     Mutant("covariance: divided by n", "metrics.py", "torch.cov(x.T)", "torch.cov(x.T, correction=0)", "metrics"),
-    Mutant(
-        "KID: keeps the diagonal", "metrics.py", "_kernel_sum(a, a, chunk) - _kernel_diagonal(a)", "_kernel_sum(a, a, chunk)", "metrics"
-    ),
+    Mutant("KID: keeps the diagonal", "metrics.py", "(_kernel_sum(x, x, chunk) - diagonal)", "_kernel_sum(x, x, chunk)", "metrics"),
     Mutant("precision and recall: neighbour off by one", "metrics.py", "kthvalue(k + 1,", "kthvalue(k,", "metrics"),
     Mutant("PSNR: range of 1", "metrics.py", "torch.log10(4 / mse)", "torch.log10(1 / mse)", "metrics"),
     Mutant("evaluation: one noise for all replicates", "metrics.py", "manual_seed(seed + r)", "manual_seed(seed)", "metrics"),

@@ -110,8 +110,7 @@ def train(
     ship: Annotated[bool, typer.Option("--ship", help="Replace the weights that come with the package.")] = False,
 ) -> None:
     """Train a model from scratch, store its weights and card, and print what was measured."""
-    from vqdiff_edu import registry, training
-    from vqdiff_edu.weights import FOLDER
+    from vqdiff_edu import registry, training, weights
 
     if profile is not None:
         os.environ["VQDIFF_PROFILE"] = profile
@@ -119,7 +118,7 @@ def train(
         folder = out / f"{name}-{training.profile()}"
         model = registry.train(name, folder, resume=not fresh, ship=ship)
     typer.echo(json.dumps(model.card["metrics"], indent=1))
-    typer.echo(f"weights and card in {FOLDER if ship else folder}", err=True)
+    typer.echo(f"weights and card in {weights.FOLDER if ship else folder}", err=True)
 
 
 @app.command()
@@ -233,15 +232,14 @@ def speak(
     """Film a digit being written in time with the voice that says it."""
     import torch
 
-    from vqdiff_edu.crossmodal.audio import classify, read_wav
-    from vqdiff_edu.crossmodal.video import write_mp4
+    from vqdiff_edu.crossmodal import audio, video
     from vqdiff_edu.registry import load_pretrained
 
     with in_words():
         check_output(out, ".mp4", recording=wav)
-        samples = read_wav(wav)
+        samples = audio.read_wav(wav)
         writer, generator = load_pretrained("writing-video"), torch.Generator().manual_seed(seed)
-        video = writer(samples[None], num_inference_steps=steps, guidance_scale=guidance, generator=generator)
-        write_mp4(out, video[0], samples, source=wav)
-    heard = classify(writer.classifier, samples[None]).argmax(1).item()
-    typer.echo(f"heard a {heard}; {len(samples) / 8000:.2f} s of writing in {out}")
+        film = writer(samples[None], num_inference_steps=steps, guidance_scale=guidance, generator=generator)
+        video.write_mp4(out, film[0], samples, source=wav)
+    heard = audio.classify(writer.classifier, samples[None]).argmax(1).item()
+    typer.echo(f"heard a {heard}; {len(samples) / audio.RATE:.2f} s of writing in {out}")

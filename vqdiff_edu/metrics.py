@@ -24,8 +24,8 @@ from torch import Tensor, nn
 # %% ../nbs/1_groundwork/07_measuring_samples.ipynb #230d8331
 from . import require
 from .data import Digits, Source, Split, digits, to_float
+from .registry import digit_batches, load_pretrained, register
 from .training import Recipe, by_profile
-from .weights import load_state
 
 # %% ../nbs/1_groundwork/07_measuring_samples.ipynb #98a974c9
 @dataclass(frozen=True)
@@ -148,9 +148,7 @@ def classifier_recipe() -> Recipe:
 @lru_cache
 def load_classifier(device: str = "cpu") -> DigitClassifier:
     """The book's classifier from the package's own files: frozen, in eval mode, loaded once a device."""
-    model = DigitClassifier()
-    model.load_state_dict(load_state("digit-classifier"))
-    return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    return load_pretrained("digit-classifier", device).requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
@@ -179,9 +177,6 @@ def _agreement(features: Tensor, labels: Tensor) -> float:
     """Share of features that the classifier's head reads as the label."""
     read = load_classifier(str(features.device)).head(features).argmax(1)
     return (read == labels.to(read.device)).double().mean().item()
-
-# %% ../nbs/1_groundwork/07_measuring_samples.ipynb #c1e7aa83
-from .registry import digit_batches, register
 
 # %% ../nbs/1_groundwork/07_measuring_samples.ipynb #49c1d32a
 @torch.no_grad()

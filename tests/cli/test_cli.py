@@ -157,6 +157,17 @@ def test_speak_never_replaces_its_recording(tmp_path, monkeypatch, way):
     assert wav.read_bytes() == before and given.read_bytes() == before
 
 
+def test_the_film_itself_is_told_what_it_must_not_replace(tmp_path, monkeypatch):
+    """The recording is safe even where it took the film's place after the output was looked at."""
+    tone(tmp_path / "mine.wav")
+    wav = (tmp_path / "mine.wav").rename(tmp_path / "mine.mp4")
+    before = wav.read_bytes()
+    monkeypatch.setattr("vqdiff_edu.cli.check_output", lambda *a, **k: None)
+    out = run("speak", str(wav), "--steps", "1", "--out", str(wav))
+    assert out.exit_code == 2 and "path must not be that of the recording" in out.output
+    assert wav.read_bytes() == before
+
+
 def test_speak_keeps_a_wav_that_is_named_twice(tmp_path):
     tone(tmp_path / "mine.wav")
     before = (tmp_path / "mine.wav").read_bytes()

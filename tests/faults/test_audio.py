@@ -5,6 +5,7 @@ import io
 import os
 import struct
 import subprocess
+import sys
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -85,6 +86,15 @@ def test_a_broken_m4a_is_no_sound(tmp_path):
     whole.write_bytes(whole.read_bytes()[:600])
     with pytest.raises(ValueError, match="path: .*tone.m4a cannot be read as sound"):
         read_wav(whole)
+
+
+def test_a_wav_file_needs_no_ffmpeg_and_another_says_where_it_comes_from(tmp_path, monkeypatch):
+    other = converted(tmp_path / "tone.m4a")
+    (tmp_path / "tone.wav").write_bytes(wav(TONE))
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    assert len(read_wav(tmp_path / "tone.wav")) == 8000
+    with pytest.raises(ImportError, match=r"imageio_ffmpeg cannot be imported .*vqdiff_edu\[video\]"):
+        read_wav(other)
 
 
 @pytest.mark.parametrize(

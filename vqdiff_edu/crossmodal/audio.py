@@ -54,8 +54,11 @@ def unpack(archive: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         if (size := sum(member.file_size for member in opened.infolist())) > 100e6:
             raise ValueError(f"archive would unpack to {size / 1e6:.0f} MB; at most 100 are expected")
-        names = [name for name in opened.namelist() if "recordings" in Path(name).parts[:-1] and RECORDING.fullmatch(Path(name).name)]
-        return {Path(name).name: opened.read(name) for name in names}
+        return {
+            path.name: opened.read(name)
+            for name in opened.namelist()
+            if "recordings" in (path := Path(name)).parts[:-1] and RECORDING.fullmatch(path.name)
+        }
 
 
 def download_speech(folder: str | Path, *, timeout: float = 5.0) -> Path:
