@@ -12,6 +12,7 @@ from numbers import Real
 from typing import Any
 
 import torch
+from jaxtyping import Num
 from torch import Tensor
 
 from . import require
@@ -36,14 +37,19 @@ def _numbers(label: str, name: str, value: Any) -> Tensor:
     if not isinstance(label, str) or not re.fullmatch(r"eq-[\w-]+", label):
         raise ValueError(f"label must name an equation, such as 'eq-reverse-posterior'; got {label!r}")
     try:
-        tensor = as_tensor(value)
+        given = as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"{name} must be a number, an array or a tensor; got {type(value).__name__} ({error})") from None
-    if tensor.numel() == 0:
-        raise ValueError(f"{name} is empty (shape {list(tensor.shape)}): there is nothing to compare")
-    if bad := int((~tensor.isfinite()).sum()):
-        raise AssertionError(f"{label}: {name} has {bad:,} non-finite values of {tensor.numel():,}")
-    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
+    tensor = given.to(torch.complex128 if given.is_complex() else torch.float64)
+    bad = int((~require.tensor(name, tensor, Num[Tensor, "..."]).isfinite()).sum())
+    _hold(label, not bad, f"{name} has {bad:,} non-finite values of {tensor.numel():,}")
+    return tensor
+
+
+def _hold(label: str, claim: bool, otherwise: str) -> None:
+    """The assertion behind both functions: AssertionError that says what is the case `otherwise`."""
+    if not claim:
+        raise AssertionError(f"{label}: {otherwise}")
 
 # %% ../nbs/7_tools/70_verify.ipynb #69fbd398
 class Printed(float):
@@ -51,14 +57,6 @@ class Printed(float):
 
     def _ipython_display_(self) -> None:
         pass
-
-
-def _report(label: str, fault: str, fine: str, value: float) -> Printed:
-    """Raise AssertionError with what is at fault, if anything is; else print what is fine, and return the value."""
-    if fault:
-        raise AssertionError(f"{label}: {fault}")
-    print(f"{label}: {fine}")
-    return Printed(value)
 
 # %% ../nbs/7_tools/70_verify.ipynb #c303a1bd
 def verify(label: str, left: Any, right: Any, *, atol: Real, rtol: Real = 0) -> float:
@@ -68,19 +66,20 @@ def verify(label: str, left: Any, right: Any, *, atol: Real, rtol: Real = 0) -> 
     Raises AssertionError that tells the worst element and both of its values; ValueError for a label that is no `eq-…`, or nothing to compare.
     """
     left, right = _numbers(label, "left", left), _numbers(label, "right", right)
-    atol, rtol = require.number("atol", atol, 0, finite=False), require.number("rtol", rtol, 0, finite=False)
-    if left.shape != right.shape and left.ndim and right.ndim:
-        raise AssertionError(f"{label}: left has shape {list(left.shape)}, right has {list(right.shape)}; they must be equal")
+    require.number("atol", atol, 0, finite=False)
+    require.number("rtol", rtol, 0, finite=False)
+    shapes = f"left has shape {list(left.shape)}, right has {list(right.shape)}; they must be equal"
+    _hold(label, not left.ndim or not right.ndim or left.shape == right.shape, shapes)
     left, right = torch.broadcast_tensors(left, right)
     difference = (left - right).abs()
     excess = difference - (atol + rtol * right.abs())
     bound = f"{atol:.3g}" + (f" + {rtol:.3g} |right|" if rtol else "")
     place, where = worst(excess)
-    sides = f"left {left[place].item():.8g}, right {right[place].item():.8g}"
-    fault = f"{int((excess > 0).sum()):,} of {left.numel():,} values differ by more than {bound}; worst{where}: {sides}"
+    count = f"{int((excess > 0).sum()):,} of {left.numel():,} values differ by more than {bound}"
+    _hold(label, not excess[place] > 0, f"{count}; worst{where}: left {left[place].item():.8g}, right {right[place].item():.8g}")
     largest = difference.max().item()
-    fine = f"max |difference| {largest:.2g} <= {bound} over {left.numel():,} value{'s' * (left.numel() != 1)}"
-    return _report(label, fault * bool(excess[place] > 0), fine, largest)
+    print(f"{label}: max |difference| {largest:.2g} <= {bound} over {left.numel():,} value{'s' * (left.numel() != 1)}")
+    return Printed(largest)
 
 # %% ../nbs/7_tools/70_verify.ipynb #8b1d70fd
 def _gaussian_z(t: Tensor, dof: int) -> Tensor:
@@ -110,17 +109,17 @@ def verify_mean(label: str, samples: Any, closed_form: Any, *, sigmas: Real = 4)
     """
     single = isinstance(samples, Tensor) and samples.is_floating_point()
     eps = torch.finfo(samples.dtype if single else torch.float64).eps  # the relative rounding error of the numbers as they were given
-    samples = _numbers(label, "samples", samples).real
-    closed = _numbers(label, "closed_form", closed_form).real
-    n = require.whole("samples: the number of replicates along its first axis", len(samples) if samples.ndim else 1, 30)
-    if closed.ndim and closed.shape != samples.shape[1:]:
-        raise AssertionError(f"{label}: a replicate has shape {list(samples.shape[1:])}, closed_form has {list(closed.shape)}")
-    closed = closed.expand(samples.shape[1:])
+    samples, closed = _numbers(label, "samples", samples).real, _numbers(label, "closed_form", closed_form).real
+    n = require.whole("samples: the number of replicates", len(samples) if samples.ndim else 1, 30)
+    shape = samples.shape[1:]
+    _hold(label, not closed.ndim or closed.shape == shape, f"a replicate has shape {list(shape)}, closed_form has {list(closed.shape)}")
+    closed = closed.expand(shape)
     z = _gaussian_z(_standard_errors_apart(samples, closed, eps), n - 1)
     limit = _family_threshold(sigmas, z.numel())
     place, where = worst(z)
     largest = z[place].item()
     sides = f"mean {samples.mean(0)[place].item():.6g} of n = {n:,}, closed form {closed[place].item():.6g}"
-    fault = f"z = {largest:.1f} > {limit:.2f}{where}: {sides}"
+    _hold(label, largest <= limit, f"z = {largest:.1f} > {limit:.2f}{where}: {sides}")
     family = f", {sigmas:g} sigmas widened for {z.numel():,} components" if z.numel() > 1 else ""
-    return _report(label, fault * (not largest <= limit), f"largest |z| {largest:.2f} <= {limit:.2f} (n = {n:,}{family})", largest)
+    print(f"{label}: largest |z| {largest:.2f} <= {limit:.2f} (n = {n:,}{family})")
+    return Printed(largest)

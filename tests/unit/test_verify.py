@@ -58,7 +58,7 @@ def test_verify_refuses_a_label_that_is_no_equation(label):
 
 
 def test_verify_refuses_nothing_and_a_negative_tolerance():
-    with pytest.raises(ValueError, match="left is empty"):
+    with pytest.raises(ValueError, match="left must be .* not empty"):
         verify("eq-x", torch.zeros(0, 3), torch.zeros(0, 3), atol=1)
     for atol in (-1e-6, math.nan):
         with pytest.raises(ValueError, match="atol"):
@@ -130,7 +130,7 @@ def test_verify_mean_without_variance_asks_for_equality_up_to_rounding():
 
 def test_verify_mean_needs_thirty_replicates():
     for samples in (normal(29), torch.tensor(1.0)):
-        with pytest.raises(ValueError, match="number of replicates .* at least 30"):
+        with pytest.raises(ValueError, match="samples: the number of replicates must be .* at least 30"):
             verify_mean("eq-x", samples, 0.0)
 
 
