@@ -391,11 +391,8 @@ def evaluate_samples(
     columns = {"frechet": [row[0] for row in rows], "label_accuracy": [row[1] for row in rows]}
     for key, by in {"floor": None, "floor_balanced": labels}.items():
         columns[key] = matched_floor(features, n, replicates, torch.Generator().manual_seed(seed), by)
-    return {key: {"values": values, **mean_and_range(values)._asdict()} for key, values in columns.items()} | {
-        "n": n,
-        "replicates": replicates,
-        "source": digits("train", source).source,
-    }
+    table = {key: {"values": values, **mean_and_range(values)._asdict()} for key, values in columns.items()}
+    return table | {"n": n, "replicates": replicates, "source": digits("train", source).source}
 
 # %% ../nbs/1_groundwork/07_measuring_samples.ipynb #12db56b0
 def _one_replicate(generate, asked: tuple[Tensor, ...], generator: torch.Generator, reference: FeatureStatistics) -> tuple[float, float]:
