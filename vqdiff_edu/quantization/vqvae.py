@@ -155,7 +155,7 @@ def vqvae_recipe() -> Recipe:
     steps, batch_size = by_profile(smoke=4, laptop=7000, gpu=30_000), by_profile(smoke=32, laptop=64, gpu=256)
     return Recipe("mnist-vqvae", steps, batch_size, lr=1e-3, warmup=steps // 40, channels_last=True)
 
-
+# %% ../../nbs/2_quantization/13_mnist_vqvae.ipynb #9c1f04ab
 @torch.no_grad()
 def measure_codec(model: VQVAE, images: UInt8[Tensor, "n 1 height width"]) -> dict:
     """Error of pictures on the [0, 1] scale (outputs clamped), quantization error, and what is used of the codebook."""
