@@ -45,13 +45,20 @@ class Mutant(NamedTuple):
 MUTANTS = [
     # ---- the forward process
     Mutant("q_sample: variance for deviation", "diffusion/schedule.py", "(1 - alpha_bar).sqrt()", "(1 - alpha_bar)", "schedule"),
-    Mutant("alpha_bar: off by one", "diffusion/schedule.py", "self.num_timesteps) + 1]", "self.num_timesteps)]", "schedule"),
+    Mutant("alpha_bar: off by one", "diffusion/schedule.py", ".reshape(-1) + 1)", ".reshape(-1))", "schedule"),
+    Mutant(
+        "alpha_bar of a plain number: off by one",
+        "diffusion/schedule.py",
+        "self.num_timesteps - 1) + 1]",
+        "self.num_timesteps - 1)]",
+        "schedule",
+    ),
     Mutant("cosine: not squared", "diffusion/schedule.py", "math.pi / 2) ** 2", "math.pi / 2)", "schedule"),
     Mutant(
         "log-SNR: of amplitudes",
         "diffusion/schedule.py",
-        "survival.log() - torch.log1p(-survival)",
-        "0.5 * (survival.log() - torch.log1p(-survival))",
+        "self.alphas_cumprod.log() - torch.log1p(-self.alphas_cumprod)",
+        "0.5 * (self.alphas_cumprod.log() - torch.log1p(-self.alphas_cumprod))",
         "schedule",
     ),
     # ---- the reverse posterior
@@ -60,8 +67,8 @@ MUTANTS = [
     Mutant(
         "posterior: log of the deviation",
         "diffusion/posterior.py",
-        "smallest_variance(schedule)).log()",
-        "smallest_variance(schedule)).sqrt().log()",
+        "smallest_variance(schedule).to(variance)).log()",
+        "smallest_variance(schedule).to(variance)).sqrt().log()",
         "posterior",
     ),
     # ---- parameterizations
@@ -75,31 +82,31 @@ MUTANTS = [
     Mutant("min-SNR: v without + 1", "diffusion/parameterization.py", '"v": snr + 1}', '"v": snr}', "parameterization"),
     Mutant(
         "guidance: the paper's w",
-        "diffusion/parameterization.py",
-        "unconditional + guidance_scale",
-        "conditional + guidance_scale",
-        "parameterization",
+        "process.py",
+        "u + scale * (c - u)",
+        "c + scale * (c - u)",
+        "unit/process parameterization",
     ),
     Mutant(
         "clipping: eps stays behind",
         "diffusion/parameterization.py",
-        "x_start = x_start.clamp(*self.clip_range)",
-        "return self.from_x_start(x_start, x, t)._replace(x_start=x_start.clamp(*self.clip_range))",
+        "self.from_x_start(x_start if self.clip_range is None else x_start.clamp(*self.clip_range), x, t)",
+        "self.from_x_start(x_start, x, t)._replace(x_start=x_start if self.clip_range is None else x_start.clamp(*self.clip_range))",
         "parameterization",
     ),
     Mutant(
         "large variance: beta at the last step",
         "diffusion/parameterization.py",
-        "torch.where(s >= 0, step, smallest_variance(schedule))",
-        "step",
+        "torch.where(ab_s < 1, 1 - ab_t / ab_s, smallest_variance(schedule).to(ab_t))",
+        "1 - ab_t / ab_s",
         "parameterization unit/planted",
     ),
     # ---- samplers
     Mutant(
         "DDPM: noise on the last step",
         "diffusion/samplers.py",
-        "noise_like(x, generator) if s >= 0 else mean",
-        "noise_like(x, generator)",
+        "mean if _is_last(s) else mean + (",
+        "mean + (",
         "samplers",
     ),
     Mutant("DDPM: variance for deviation", "diffusion/samplers.py", "(0.5 * log_variance).exp()", "log_variance.exp()", "samplers"),
@@ -107,12 +114,10 @@ MUTANTS = [
     Mutant("DDIM: variance not taken off", "diffusion/samplers.py", "(1 - ab_s - variance)", "(1 - ab_s)", "samplers"),
     Mutant("DPM++: ratio upside down", "diffusion/samplers.py", "h / h_before", "h_before / h", "samplers"),
     Mutant("DPM++: half missing", "diffusion/samplers.py", "0.5 * (h / h_before)", "(h / h_before)", "samplers"),
-    Mutant("DPM++: first order", "diffusion/samplers.py", "before is None or s < 0", "True", "samplers"),
-    Mutant("Heun: second slope asked at t", "diffusion/samplers.py", "model, ahead, s,", "model, ahead, t,", "samplers unit/planted"),
-    Mutant(
-        "Heun: no corrector", "diffusion/samplers.py", "0.5 * (p.v + diffusion.predict(model, ahead, s, **guided).v)", "p.v", "samplers"
-    ),
-    Mutant("walk: ends at t = 0", "diffusion/samplers.py", "steps[1:] + [-1]", "steps[1:] + [0]", "samplers"),
+    Mutant("DPM++: first order", "diffusion/samplers.py", "if before is not None:", "if False:", "samplers"),
+    Mutant("Heun: second slope asked at t", "diffusion/samplers.py", "denoise(ahead, s)", "denoise(ahead, t)", "samplers unit/planted"),
+    Mutant("Heun: no corrector", "diffusion/samplers.py", "0.5 * (p.v + denoise(ahead, s).v)", "p.v", "samplers unit/planted"),
+    Mutant("walk: ends at t = 0", "diffusion/samplers.py", "last: float = -1", "last: float = 0", "samplers"),
     # ---- vector quantization
     Mutant(
         "VQ: beta on the codebook's term",
@@ -124,27 +129,31 @@ MUTANTS = [
     Mutant(
         "revival: the running sum forgotten",
         "quantization/vector_quantizer.py",
-        "self.total[idle] = fresh * self.revive_below",
+        "self.total.copy_(torch.where(idle[:, None], from_first_process(vectors[chosen]) * self.revive_below, self.total))",
         "pass",
         "vector_quantizer",
     ),
     Mutant(
-        "EMA codebook: decay for its complement", "quantization/vector_quantizer.py", "forget = 1 - (", "forget = (", "vector_quantizer"
+        "EMA codebook: decay for its complement",
+        "quantization/vector_quantizer.py",
+        "1 - (GRADIENT_DECAY if",
+        "(GRADIENT_DECAY if",
+        "vector_quantizer",
     ),
     Mutant(
         "k-means++: distance for its square",
-        "quantization/vector_quantizer.py",
+        "quantization/kmeans.py",
         "distance.clamp_min(1e-12)",
         "distance.clamp_min(1e-12).sqrt()",
         "vector_quantizer unit/planted",
     ),
-    Mutant("nearest code: product not doubled", "quantization/vector_quantizer.py", "alpha=-2)", "alpha=-1)", "vector_quantizer"),
+    Mutant("nearest code: product not doubled", "quantization/kmeans.py", "alpha=-2)", "alpha=-1)", "vector_quantizer"),
     Mutant(
-        "VQ, two processes: counts summed",
+        "VQ, two processes: counts averaged",
         "quantization/vector_quantizer.py",
-        "tensor /= dist.get_world_size()",
-        "pass",
-        "vector_quantizer",
+        "dist.all_reduce(tensor)",
+        "dist.all_reduce(tensor.div_(dist.get_world_size()))",
+        "unit/processes",
     ),
     Mutant(
         "codebook term: no detach",
@@ -156,8 +165,8 @@ MUTANTS = [
     Mutant(
         "k-means start: at every batch",
         "quantization/vector_quantizer.py",
-        "if self.training and not self.started:",
-        "if self.training:",
+        "self.started.fill_(True)\n        self.placed = True",
+        "pass",
         "vector_quantizer",
     ),
     Mutant(
@@ -170,7 +179,7 @@ MUTANTS = [
     Mutant("rotation: half a mirror", "quantization/estimators.py", "turned - 2 * (turned", "turned - (turned", "estimators"),
     Mutant("Gumbel: sign", "quantization/estimators.py", "(logits - waiting.log())", "(logits + waiting.log())", "estimators"),
     # ---- probability
-    Mutant("KL: the other variance", "probability.py", ".square() * (-logvar2).exp()", ".square() * (-logvar1).exp()", "probability"),
+    Mutant("KL: the other variance", "probability.py", "_like(mean1, -logvar2)", "_like(mean1, -logvar1)", "probability"),
     Mutant("sampling: variance for deviation", "probability.py", "(0.5 * logvar).exp() * noise", "logvar.exp() * noise", "probability"),
     # ---- measuring
     Mutant("covariance: divided by n", "metrics.py", "torch.cov(x.T)", "torch.cov(x.T, correction=0)", "metrics"),
@@ -186,7 +195,8 @@ MUTANTS = [
         "    t.optimizer.step()\n    for module, its_average in t.hooks:\n        module.after_step(t.optimizer, its_average)\n",
         "    if t.average is not t.task.model:\n"
         "        ema_update(averaged, (parameters, buffers), ema_weight(t.step, t.recipe.ema_decay))\n"
-        "    t.optimizer.step()\n    return record(t, loss, norm, logs)\n",
+        "    t.optimizer.step()\n    for module, its_average in t.hooks:\n        module.after_step(t.optimizer, its_average)\n"
+        "    return record(t, loss, norm, logs)\n",
         "unit/training",
     ),
     Mutant(
@@ -199,7 +209,7 @@ MUTANTS = [
     ),
     Mutant("warm-up: off by one", "training.py", "(step + 1) / max(recipe.warmup, 1)", "step / max(recipe.warmup, 1)", "unit/training"),
     Mutant("two processes: one seed", "training.py", "recipe.seed + 1000 * accelerator.process_index", "recipe.seed", "unit/planted"),
-    Mutant("two processes: buffers not shared", "training.py", "torch.distributed.broadcast(buffer, 0)", "pass", "unit/training"),
+    Mutant("two processes: buffers not shared", "training.py", "torch.distributed.broadcast(buffer, 0)", "pass", "unit/processes"),
     # ---- networks
     Mutant("timestep embedding: frequencies over d/2 - 1", "diffusion/unet.py", "/ (dim // 2))", "/ (dim // 2 - 1))", "unet unit/planted"),
     Mutant(
@@ -214,24 +224,24 @@ MUTANTS = [
     Mutant(
         "cache: positions begin again",
         "transformer.py",
-        "weight[start : start + tokens.shape[1]]",
-        "weight[: tokens.shape[1]]",
+        "torch.arange(start, start + tokens.shape[1],",
+        "torch.arange(tokens.shape[1],",
         "transformer",
     ),
     # ---- the task that trains the shipped generators
     Mutant(
         "diffusion task: never the last step",
-        "registry.py",
-        "diffusion.schedule.num_timesteps, (len(x),)",
-        "diffusion.schedule.num_timesteps - 1, (len(x),)",
-        "unit/planted",
+        "diffusion/parameterization.py",
+        "torch.randint(self.schedule.num_timesteps,",
+        "torch.randint(self.schedule.num_timesteps - 1,",
+        "unit/planted unit/process",
     ),
     Mutant(
         "diffusion task: one step for the whole batch",
-        "registry.py",
-        "num_timesteps, (len(x),), generator=generator, device=device)",
-        "num_timesteps, (1,), generator=generator, device=device).expand(len(x))",
-        "unit/planted",
+        "process.py",
+        "draw_times(len(x_start), generator=generator, device=x_start.device)",
+        "draw_times(1, generator=generator, device=x_start.device).expand(len(x_start))",
+        "unit/planted unit/process",
     ),
 ]
 

@@ -70,7 +70,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
     vectors, codebook = torch.randn(503, 8), torch.randn(37, 8)
     whole = nearest_code(vectors, codebook)
     for entries in (1, 40, 37 * 100):
-        monkeypatch.setattr(vector_quantizer, "ENTRIES_AT_ONCE", {"cpu": entries})
+        monkeypatch.setattr("vqdiff_edu.quantization.kmeans.ENTRIES_AT_ONCE", {"cpu": entries})
         assert torch.equal(nearest_code(vectors, codebook), whole)
     assert torch.equal(whole, torch.cdist(vectors.double(), codebook.double()).argmin(1))
 
