@@ -88,10 +88,7 @@ def content_digest(content: bytes | Mapping[str, bytes]) -> str:
 def need_intact(path: Path, content: bytes | Mapping[str, bytes], sha256: str) -> None:
     """Raise ValueError, with the remedy, unless what was read from `path` has this `content_digest`."""
     if (found := content_digest(content)) != sha256:
-        raise ValueError(
-            f"{path} is damaged: its content has sha256 {found[:12]}…, expected {sha256[:12]}…. "
-            "Delete it and it will be downloaded again, or point VQDIFF_DATA at an intact copy"
-        )
+        raise ValueError(f"{path} is damaged: sha256 {found[:12]}…, expected {sha256[:12]}…. Delete it and it will be downloaded again")
 
 
 def _from_mirrors(urls: Sequence[str], unpack: Callable, sha256: str, timeout: float) -> bytes | Mapping[str, bytes]:
@@ -128,9 +125,7 @@ def fetch(target: Path, urls: Sequence[str], unpack: Callable, *, sha256: str, t
     except Timeout:
         raise OSError(f"another process has been downloading into {target.parent} for ten minutes: end it, or remove {lock}") from None
     except OSError as problem:
-        raise OSError(
-            f"cannot write {target}: {problem}. Set VQDIFF_DATA to a folder with 60 MB of room that you may write to, or to one that holds the data"
-        ) from problem
+        raise OSError(f"cannot write {target}: {problem}. Set VQDIFF_DATA to a folder that you may write to") from problem
     return target
 
 

@@ -54,9 +54,7 @@ def guided(model: Callable, *, cond: Condition = None, uncond: Condition = None,
     """
     scale, cond = require.number("guidance_scale", guidance_scale), cond or {}
     if scale != 1.0 and uncond is None and not hasattr(model, "null_cond"):
-        raise ValueError(
-            f"uncond is needed at guidance_scale {scale}, or a model with null_cond(batch): there is nothing to guide away from"
-        )
+        raise ValueError(f"uncond is needed at guidance_scale {scale}, or a model with null_cond(batch): nothing to guide away from")
 
     def output(x: Tensor, t: float | Tensor) -> Tensor:
         t = torch.as_tensor(t, device=x.device).expand(len(x))

@@ -90,9 +90,7 @@ def import_model(card: dict) -> None:
     """Import the module that a card names, so that it registers its models; ValueError for one outside this package, or that is not there."""
     module = card.get("module")
     if not isinstance(module, str) or not module.startswith("vqdiff_edu."):
-        raise ValueError(
-            f"module must be one of vqdiff_edu, got {module!r}: import the code that registers {card.get('name')!r} yourself, then load it"
-        )
+        raise ValueError(f"module must be one of vqdiff_edu, got {module!r}: import what registers {card.get('name')!r} yourself")
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -293,9 +293,7 @@ def next_batch(t: Training):
         t.batches = iter(t.data)
         batch = next(t.batches, None)
     if batch is None:
-        raise ValueError(
-            f"data gives no batches (recipe {t.recipe.name!r}, step {t.step} of {t.recipe.steps}); is it empty, or at the end of its epochs?"
-        )
+        raise ValueError(f"data gives no batches (recipe {t.recipe.name!r}, step {t.step} of {t.recipe.steps}); is it empty, or spent?")
     t.images += t.recipe.batch_size
     share = slice(t.accelerator.process_index, None, t.accelerator.num_processes)
     return recursively_apply(lambda x: x[share].to(t.accelerator.device, non_blocking=True), batch)
@@ -397,8 +395,7 @@ def restore(t: Training) -> None:
     for name, what in (("fingerprint", "another recipe"), ("processes", "another number of processes")):
         if state.get(name) != here[name]:
             raise ValueError(
-                f"the checkpoint {t.path} was made by {what} ({name} {state.get(name)}, here {here[name]}); "
-                "train with resume=False or in another out_dir"
+                f"{t.path} was made by {what} ({name} {state.get(name)}, here {here[name]}); train with resume=False or in another out_dir"
             )
     try:
         for name, part in {"model": t.task.model, "average": t.average, "optimizer": t.optimizer, "data": t.data}.items():
@@ -409,9 +406,7 @@ def restore(t: Training) -> None:
         t.sums = {name: total.to(t.accelerator.device) for name, total in state["sums"].items()}
         set_rng_state(state["rng"][t.accelerator.process_index], t.generator)
     except (RuntimeError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"the checkpoint {t.path} does not fit this training ({error}); was the model changed? Train with resume=False or in another out_dir"
-        ) from error
+        raise ValueError(f"the checkpoint {t.path} does not fit this training ({error}); was the model changed?") from error
 
 # %% ../nbs/1_groundwork/06_training.ipynb #e602b44f
 def _data_source() -> str:

@@ -14,7 +14,8 @@ from vqdiff_edu.crossmodal.audio import SpeechClassifier
 from vqdiff_edu.crossmodal.caption import Captioner, CaptionTask, SceneCaptioner
 from vqdiff_edu.crossmodal.scenes import SceneBatches, Tokenizer, draw_scenes
 from vqdiff_edu.crossmodal.video import FEATURES, SpeechWriter, VideoTask, VideoUNet
-from vqdiff_edu.data import digits
+from vqdiff_edu.crossmodal.writing import ring_times
+from vqdiff_edu.data import digits, to_float
 from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
 from vqdiff_edu.quantization.vqvae import VQVAE
 from vqdiff_edu.registry import load_pretrained
@@ -100,6 +101,15 @@ for p in film.parameters():
 whole, half = film(m.Z + 1, m.STEPS), film(m.Z + 1, m.STEPS + 0.5)
 print("float steps", int(torch.equal(film(m.Z + 1, m.STEPS.float()), whole) and not torch.equal(half, whole)))
 """
+
+
+def test_the_loss_of_the_films_reads_no_number_back():
+    task = VideoTask(SpeechWriter(film_model(), SpeechClassifier(), small_vqvae()), frames=3)
+    images = STAND_IN.images[:2]
+    starts, ends = ring_times(to_float(images))
+    batch = {"image": images, "starts": starts, "ends": ends, "curve": torch.linspace(0.1, 1, 16).expand(2, 16)}
+    batch |= {"samples": torch.randn(2, 4000), "length": torch.tensor([4000, 3000])}
+    assert host_reads(lambda: task.loss(batch, torch.Generator())[0].backward()) == 0
 
 
 def test_networks_compile_to_one_graph_and_take_steps_of_any_number():

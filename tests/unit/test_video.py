@@ -35,7 +35,7 @@ from vqdiff_edu.crossmodal.video import (
     write_mp4,
     write_wav,
 )
-from vqdiff_edu.crossmodal.writing import energy_curve
+from vqdiff_edu.crossmodal.writing import energy_curve, ring_times
 from vqdiff_edu.data import digits, to_float
 from vqdiff_edu.diffusion.samplers import sample_ddim
 
@@ -178,6 +178,12 @@ def keep_of(frames):
     return (16 * frames[0, :, 1]).round().long() - 1
 
 
+def written(images, curve):
+    """What a batch says of images and curves."""
+    starts, ends = ring_times(to_float(images))
+    return {"image": images, "curve": curve, "starts": starts, "ends": ends}
+
+
 def test_the_task_withholds_the_word_and_sometimes_everything():
     seen = []
 
@@ -188,7 +194,7 @@ def test_the_task_withholds_the_word_and_sometimes_everything():
 
     n = 200
     task = VideoTask(SpeechWriter(Spy(image_model()).train(), SpeechClassifier(), Folds()), dropout=0.4)
-    batch = {"image": digits("train", "stand-in").images[:n], "curve": torch.linspace(0.1, 1, 16).expand(n, 16)}
+    batch = written(digits("train", "stand-in").images[:n], torch.linspace(0.1, 1, 16).expand(n, 16))
     rows = torch.zeros(n, dtype=torch.long)
     loss, parts = task.loss(batch | {"samples": TEST.samples[rows], "length": TEST.lengths[rows]}, torch.Generator().manual_seed(0))
     deaf, wordless = (seen[0][0][..., 0] == 0).all(1), (seen[0][1] == 0).all(1)
@@ -202,7 +208,7 @@ def test_the_task_shows_some_frames_and_always_the_last():
     task = VideoTask(ready(), frames=5)
     forward = task.model.forward
     task.model.forward = lambda z, t, frames, clip: seen.append(keep_of(frames)) or forward(z, t, frames, clip)
-    batch = {"image": digits("train", "stand-in").images[:4], "curve": energy_curve(SOME.samples, SOME.lengths)}
+    batch = written(digits("train", "stand-in").images[:4], energy_curve(SOME.samples, SOME.lengths))
     for seed in range(6):
         task.loss(batch | {"samples": SOME.samples, "length": SOME.lengths}, torch.Generator().manual_seed(seed))
     assert all(len(keep) == 5 and keep[-1] == 15 and (keep[1:] > keep[:-1]).all() for keep in seen)
@@ -211,7 +217,7 @@ def test_the_task_shows_some_frames_and_always_the_last():
 
 def test_the_loss_is_that_of_the_diffusion_on_the_latents_of_writing():
     task = VideoTask(ready(), dropout=0.0)
-    batch = {"image": digits("train", "stand-in").images[:4], "curve": energy_curve(SOME.samples, SOME.lengths)}
+    batch = written(digits("train", "stand-in").images[:4], energy_curve(SOME.samples, SOME.lengths))
     batch |= {"samples": SOME.samples, "length": SOME.lengths}
     first, again = (task.loss(batch, torch.Generator().manual_seed(3))[0] for _ in range(2))
     assert first.item() == again.item() and 0 < first.item() < 10

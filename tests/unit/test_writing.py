@@ -197,8 +197,12 @@ def test_batches():
         "samples": (torch.float32, (24, 300)),
         "length": (torch.int64, (24,)),
         "curve": (torch.float32, (24, 16)),
+        "starts": (torch.float32, (24, 28, 28)),
+        "ends": (torch.float32, (24, 28, 28)),
     }
     assert torch.equal(batch["curve"], w.energy_curve(batch["samples"], batch["length"]))
+    x = to_float(batch["image"])
+    assert torch.equal(w.reveal(x, batch["starts"], batch["ends"], batch["curve"]), w.writing_video(x, batch["curve"]))
     for name, pool, labels in (("samples", speech.samples, speech.labels), ("image", data.images, data.labels)):
         for row, label in zip(batch[name], batch["label"]):
             assert label in labels[(pool == row).flatten(1).all(1)]

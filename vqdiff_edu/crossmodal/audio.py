@@ -327,10 +327,8 @@ def _decode(path: Path) -> tuple[Float[Tensor, "sample channel"], int]:
         with _opened(path) as file:
             seconds, in_memory = file.frames / file.samplerate, isinstance(file.name, io.BytesIO)
             if seconds > LONGEST_SECONDS:
-                raise ValueError(
-                    f"path: {path} lasts {'at least ' * in_memory}{seconds:.1f} s; "
-                    f"at most {LONGEST_SECONDS:g} s are accepted, cut out the word"
-                )
+                length = f"{'at least ' * in_memory}{seconds:.1f} s"
+                raise ValueError(f"path: {path} lasts {length}; at most {LONGEST_SECONDS:g} s are accepted, cut out the word")
             if not in_memory and (missing := _missing_bytes(file.extra_info)) > 1:  # some writers count a padding byte that they leave out
                 there = path.stat().st_size
                 warnings.warn(f"{path} is cut off: {there:,} of {there + missing:,} bytes", stacklevel=3)

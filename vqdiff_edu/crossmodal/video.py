@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from .. import require
 from ..codes.latent import LatentCodec, LatentDigits
-from .audio import Speech, SpeechClassifier, classify, log_mel, speech
-from .writing import FRAMES, WritingBatches, energy_curve, ink_curve, timing_error, writing_video
+from .audio import Speech, SpeechClassifier, log_mel, spectrogram, speech
+from .writing import FRAMES, WritingBatches, energy_curve, ink_curve, reveal, timing_error, writing_video
 from ..data import Digits, digits, rows_of_same_label, to_float, to_uint8
 from ..diffusion.samplers import sample_ddim
 from ..diffusion.unet import timestep_embedding
@@ -87,7 +87,7 @@ def audio_condition(classifier: nn.Module, samples: Float[Tensor, "batch sample"
 
     The classifier learned from smoothed labels and says 0.91 where it is sure; its logits times two say 0.999.
     """
-    return {"frames": frame_features(samples, lengths), "clip": (SHARPNESS * classify(classifier, samples, lengths)).softmax(1)}
+    return {"frames": frame_features(samples, lengths), "clip": (SHARPNESS * classifier(spectrogram(samples, lengths))).softmax(1)}
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #f5736f12
 class TemporalAttention(nn.Module):
@@ -137,9 +137,7 @@ class VideoUNet(nn.Module):
         if missing := [name for name in parts if getattr(image, name, None) is None]:
             raise TypeError(f"image must be a labelled LatentUNet with a diffusion; {type(image).__name__} lacks {', '.join(missing)}")
         if len(image.down) or image.patch != 1:
-            raise ValueError(
-                f"image must have one level and patch 1, to stay on the codes' grid; got {len(image.down) + 1} and {image.patch}"
-            )
+            raise ValueError(f"image must have one level and patch 1, the codes' grid; got {len(image.down) + 1} and {image.patch}")
         self.image = copy.deepcopy(image).requires_grad_(True)
         self.diffusion = self.image.diffusion
         embedding, channels = image.label.embedding_dim, image.stem.out_channels
@@ -279,7 +277,8 @@ class VideoTask(nn.Module):
         device, diffusion = batch["curve"].device, self.model.diffusion
         some = torch.randperm(FRAMES - 1, generator=generator, device=device)[: self.frames - 1]
         keep = F.pad(some.sort().values, (0, 1), value=FRAMES - 1)
-        z = encode_video(self.writer.codec, writing_video(to_float(batch["image"]), batch["curve"][:, keep]))
+        film = reveal(to_float(batch["image"]), batch["starts"], batch["ends"], batch["curve"][:, keep])
+        z = encode_video(self.writer.codec, film)
         cond = audio_condition(self.writer.classifier, batch["samples"], batch["length"])
         u = torch.rand(len(z), generator=generator, device=device)
         heard = torch.where((u < self.dropout / 2)[:, None, None], null_frames(len(z), device=device), cond["frames"])
