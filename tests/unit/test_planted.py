@@ -234,3 +234,5 @@ def test_two_processes_draw_different_noise_and_keep_one_model(tmp_path):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     train_one_rank(Path(sys.argv[1]))
+    torch.distributed.barrier()  # a rank that leaves while the other is still talking would be taken for a crash
+    torch.distributed.destroy_process_group()

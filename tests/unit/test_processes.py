@@ -171,3 +171,5 @@ if __name__ == "__main__":
     saw["drawn"] = torch.stack(drawing.drawn)
     saw["stopped"] = stopped_by(OneFails(), folder / "stopped")
     torch.save(saw, folder / f"{rank}.pt")
+    dist.barrier()  # a rank that leaves while the other is still talking would be taken for a crash
+    dist.destroy_process_group()
