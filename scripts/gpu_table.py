@@ -97,7 +97,7 @@ def captioner_loss(net: nn.Module, batch: dict[str, Tensor]) -> Callable[[], Ten
     codes = torch.randint(net.encoder.embedding.num_embeddings, (len(tokens), 14, 14), device=tokens.device)
 
     def loss() -> Tensor:
-        context = net.encode_scene(codes).repeat_interleave(captions, 0)
+        context = net.encoder(codes).repeat_interleave(captions, 0)
         return F.cross_entropy(net.decoder(rows[:, :-1], context).float(), rows[:, 1:], ignore_index=0)
 
     return loss

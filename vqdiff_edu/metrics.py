@@ -196,7 +196,7 @@ register(
     recipe=classifier_recipe,
     measure=measure_classifier,
     card={"failures": "It names a digit whatever it is shown, also where there is none."},
-)(DigitClassifier)
+)(DigitClassifier);
 
 # %% ../nbs/1_groundwork/07_measuring_samples.ipynb #489dee08
 @lru_cache

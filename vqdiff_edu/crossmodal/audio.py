@@ -505,4 +505,4 @@ register(
     recipe=speech_recipe,
     measure=measure_speech,
     card={"failures": "It has heard six speakers say English digits into a microphone; it names a digit whatever it hears."},
-)(SpeechClassifier)
+)(SpeechClassifier);

@@ -87,7 +87,7 @@ def audio_condition(classifier: nn.Module, samples: Float[Tensor, "batch sample"
 
     The classifier learned from smoothed labels and says 0.91 where it is sure; its logits times two say 0.999.
     """
-    return {"frames": frame_features(samples, lengths), "clip": (SHARPNESS * classifier(spectrogram(samples, lengths))).softmax(1)}
+    return {"frames": frame_features(samples, lengths), "clip": (SHARPNESS * classifier(spectrogram(samples.float(), lengths))).softmax(1)}
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #f5736f12
 class TemporalAttention(nn.Module):
