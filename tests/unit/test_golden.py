@@ -4,7 +4,6 @@ The inputs need no data set.  The stored answers, tests/golden/NAME.json, belong
 `python tests/unit/test_golden.py NAME …`.
 """
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -12,57 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from vqdiff_edu import load_pretrained
+from vqdiff_edu.crossmodal.audio import classify
 
 FOLDER = Path(__file__).resolve().parents[1] / "golden"
 ONE_PASS = 1e-5  # one pass of a network: other machines add up in another order
 MANY_PASSES = 1e-4  # twenty guided steps carry a last digit on and enlarge it, and whether both conditions go through the network in one batch decides last digits
 KEPT = 200  # numbers stored of an answer
-
-
-# ---------------------------------------------------------------- how a model is called: the one place that knows
-
-
-def find(name: str, *modules: str):
-    """`name` from the first of these modules that has it."""
-    for module in modules:
-        try:
-            return getattr(importlib.import_module(f"vqdiff_edu.{module}"), name)
-        except (ImportError, AttributeError):
-            continue
-    raise ImportError(f"{name} is in none of {', '.join(modules)}")
-
-
-def network(model: nn.Module) -> nn.Module:
-    """The network of a pipeline; a model that is no pipeline is its own."""
-    inner = getattr(model, "model", None)
-    return inner if isinstance(inner, nn.Module) else model
-
-
-def is_pipeline(model: nn.Module) -> bool:
-    return network(model) is not model
-
-
-def draw_digits(model: nn.Module, labels: Tensor, generator: torch.Generator) -> Tensor:
-    if is_pipeline(model):
-        return model(labels, generator=generator)
-    return find("generate", "diffusion.digits", "registry")(model, labels, generator=generator)
-
-
-def describe(model: nn.Module, images: Tensor) -> list[str]:
-    return model(images) if is_pipeline(model) else find("caption", "crossmodal.caption")(model, images, model.vqvae)
-
-
-def film(model: nn.Module, samples: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
-    if is_pipeline(model):
-        return model(samples, lengths, generator=generator)
-    return find("speak", "crossmodal.video")(model, samples, lengths, generator=generator)
-
-
-def read_speech(model: nn.Module, samples: Tensor, lengths: Tensor) -> Tensor:
-    return find("classify", "crossmodal.audio")(model, samples, lengths)
 
 
 # ---------------------------------------------------------------- fixed inputs
@@ -117,28 +74,28 @@ def scene_vqvae(model, device="cpu"):
 
 def mnist_ddpm(model, device="cpu"):
     x, t, label = (given.to(device) for given in (noise(8, 1, 28, 28, seed=5), STEPS, LABELS))
-    return {"labelled": network(model)(x, t, label=label), "unlabelled": network(model)(x, t)}
+    return {"labelled": model.model(x, t, label=label), "unlabelled": model.model(x, t)}
 
 
 def mnist_latent(model, device="cpu"):
-    net = network(model)
+    net = model.model
     z, t, label = (given.to(device) for given in (noise(8, net.in_channels, 7, 7, seed=7), STEPS, LABELS))
     return {"labelled": net(z, t, label=label), "unlabelled": net(z, t)}
 
 
 def spoken_digits(model, device="cpu"):
     samples, lengths = (given.to(device) for given in sounds(3, seed=9))
-    return {"logits": read_speech(model, samples, lengths), "network": model(noise(4, 40, 100, seed=10).to(device))}
+    return {"logits": classify(model, samples, lengths), "network": model(noise(4, 40, 100, seed=10).to(device))}
 
 
 def scene_captioner(model, device="cpu"):
     tokens = torch.randint(1, 20, (4, 6), generator=seeded(12)).to(device)
     codes = model.vqvae.encode(pictures(4, 56, 22).to(device))
-    return {"codes": codes, "logits": network(model)(codes, tokens)}
+    return {"codes": codes, "logits": model.model(codes, tokens)}
 
 
 def writing_video(model, device="cpu"):
-    net, t = network(model), STEPS[[2, 6]].to(device)
+    net, t = model.model, STEPS[[2, 6]].to(device)
     z, frames, clip = noise(2, 16, net.image.in_channels, 7, 7, seed=14), noise(2, 16, 12, seed=15), noise(2, 10, seed=16).softmax(1)
     z, frames, clip = (given.to(device) for given in (z, frames, clip))
     return {"told": net(z, t, frames=frames, clip=clip), "untold": net(z, t)}
@@ -157,19 +114,19 @@ NETWORKS = {  # one pass of each network, on any device
 
 
 def drawn_digits(model, seed):
-    drawn = draw_digits(model, torch.arange(10), seeded(seed))
+    drawn = model(torch.arange(10), generator=seeded(seed))
     return {"drawn": drawn, "drawn mean": drawn.mean((1, 2, 3))}
 
 
 def drawn_film(model):
-    drawn = film(model, *sounds(1, seed=24), seeded(124))
+    drawn = model(*sounds(1, seed=24), generator=seeded(124))
     return {"drawn": drawn, "drawn mean": drawn.mean((2, 3, 4)).flatten()}
 
 
 DRAWN = {  # what comes out in the end, by many passes, on the CPU; seeds after which no code is within 100 roundings of being another
     "mnist-ddpm": lambda model: drawn_digits(model, 6),
     "mnist-latent": lambda model: drawn_digits(model, 23),
-    "scene-captioner": lambda model: {"sentences": describe(model, pictures(4, 56, 22))},
+    "scene-captioner": lambda model: {"sentences": model(pictures(4, 56, 22))},
     "writing-video": drawn_film,
 }
 

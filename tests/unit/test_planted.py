@@ -3,7 +3,6 @@
 Run as a program (by torchrun, below), this file trains one step and saves what its rank drew: `test_planted.py FOLDER`.
 """
 
-import importlib
 import os
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from vqdiff_edu.diffusion.posterior import posterior_coefficients
 from vqdiff_edu.diffusion.samplers import sample_ddim, sample_heun, timesteps
 from vqdiff_edu.diffusion.schedule import NoiseSchedule
 from vqdiff_edu.diffusion.unet import timestep_embedding
+from vqdiff_edu.process import DiffusionTask
+from vqdiff_edu.quantization.kmeans import spread_start
 from vqdiff_edu.training import Recipe, fit
 
 COSINE = NoiseSchedule.cosine(1000)
@@ -26,16 +27,6 @@ COSINE = NoiseSchedule.cosine(1000)
 
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def find(name: str, *modules: str):
-    """`name` from the first of these modules that has it."""
-    for module in modules:
-        try:
-            return getattr(importlib.import_module(f"vqdiff_edu.{module}"), name)
-        except (ImportError, AttributeError):
-            continue
-    raise ImportError(f"{name} is in none of {', '.join(modules)}")
 
 
 # ---------------------------------------------------------------- samplers
@@ -119,7 +110,6 @@ def test_the_large_variance_of_the_last_step_is_the_posteriors_at_one():
 
 def test_kmeans_starts_far_out_in_proportion_to_the_squared_distance():
     """From 0, a point at 3 is nine times as likely as one at 1; by the distance itself it would be three times."""
-    spread_start = find("spread_start", "quantization.kmeans", "quantization.vector_quantizer")
     vectors = torch.tensor([[0.0]] * 98 + [[1.0], [3.0]])
     pairs = torch.stack([spread_start(vectors, 2).flatten() for _ in range(2000)])
     second = pairs[pairs[:, 0] == 0, 1]
@@ -152,22 +142,10 @@ class Watching(nn.Module):
         return x * self.weight
 
 
-def diffusion_task(model: nn.Module, diffusion: GaussianDiffusion):
-    """The book's task for diffusion, which takes its process as an argument or finds it on the model."""
-    try:
-        from vqdiff_edu.process import DiffusionTask
-    except ImportError:
-        from vqdiff_edu.registry import DiffusionTask
-
-        model.diffusion = diffusion
-        return DiffusionTask(model)
-    return DiffusionTask(model, diffusion)
-
-
 def watched(batches: int, schedule: NoiseSchedule, size: int = 100):
     """A network that has seen some batches of black pictures through the task."""
     model, generator = Watching(), seeded(4)
-    task = diffusion_task(model, GaussianDiffusion(schedule, "v"))
+    task = DiffusionTask(model, GaussianDiffusion(schedule, "v"))
     batch = {"image": torch.zeros(size, 1, 28, 28, dtype=torch.uint8), "label": torch.arange(size) % 10}
     for _ in range(batches):
         loss, _ = task.loss(batch, generator)
