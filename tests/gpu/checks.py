@@ -129,11 +129,11 @@ def answer(name: str, device: str):
     assert devices(model) == {device}
     generator = torch.Generator(device).manual_seed(0)
     if name in ("mnist-ddpm", "mnist-latent"):
-        return golden.draw_digits(model, torch.arange(20, device=device) % 10, generator)
+        return model(torch.arange(20, device=device) % 10, generator=generator)
     if name == "scene-captioner":
-        return golden.describe(model, golden.pictures(4, 56, 22).to(device))
+        return model(golden.pictures(4, 56, 22).to(device))
     if name == "writing-video":
-        return golden.film(model, *(given.to(device) for given in golden.sounds(1, seed=24)), generator)
+        return model(*(given.to(device) for given in golden.sounds(1, seed=24)), generator=generator)
     return next(iter(golden.NETWORKS[name](model, device).values()))
 
 
