@@ -208,7 +208,7 @@ MUTANTS = [
         harmless="how much of a run's beginning is forgotten is a choice: the average still begins at the first model and ends at 1 - decay",
     ),
     Mutant("warm-up: off by one", "training.py", "(step + 1) / max(recipe.warmup, 1)", "step / max(recipe.warmup, 1)", "unit/training"),
-    Mutant("two processes: one seed", "training.py", "recipe.seed + 1000 * accelerator.process_index", "recipe.seed", "unit/planted"),
+    Mutant("two processes: one seed", "training.py", "recipe.seed + 1000 * accelerator.process_index", "recipe.seed", "unit/processes"),
     Mutant("two processes: buffers not shared", "training.py", "torch.distributed.broadcast(buffer, 0)", "pass", "unit/processes"),
     # ---- networks
     Mutant("timestep embedding: frequencies over d/2 - 1", "diffusion/unet.py", "/ (dim // 2))", "/ (dim // 2 - 1))", "unet unit/planted"),

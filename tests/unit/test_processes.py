@@ -1,6 +1,6 @@
 """Two processes learn what one learns from the same batches, draw their own noise, and stop together.
 
-Run as a program (by torchrun, below), this file does all of it and leaves what each rank saw: `test_processes.py FOLDER`.
+Run as a program (by torchrun, below), this module does all of it and leaves what each rank saw: `--module tests.unit.test_processes FOLDER`.
 """
 
 import os
@@ -18,6 +18,9 @@ from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
 from vqdiff_edu.quantization.vqvae import VQVAE
 from vqdiff_edu.training import Recipe, fit
 
+from .test_training import Regression
+
+ROOT = Path(__file__).resolve().parents[2]
 needs_gloo = pytest.mark.skipif(
     not (dist.is_available() and dist.is_gloo_available()), reason="this torch has no gloo: training on two processes is NOT tested here"
 )
@@ -51,22 +54,6 @@ class Denoising:
         return (self.model(noisy) - batch["noise"]).square().mean(), {}
 
 
-class Regression(nn.Module):
-    """A line with a running mean of its input in a buffer, which each process would have of its own share, and a counter that is an integer."""
-
-    def __init__(self):
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 1))
-        self.register_buffer("mean", torch.zeros(4))
-        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
-
-    def predict(self, x):  # not forward: tasks call what they like
-        if self.training:
-            self.mean.lerp_(x.mean(0), 0.1)
-            self.calls += 1
-        return self.net(x)
-
-
 class Line:
     def __init__(self):
         torch.manual_seed(0)
@@ -78,15 +65,15 @@ class Line:
 
 
 class Drawing(Denoising):
-    """Writes down what its generator and the global one give."""
+    """Learns from what its generator and the global one give, and writes it down."""
 
     def __init__(self):
         super().__init__()
         self.drawn = []
 
     def loss(self, batch, generator):
-        self.drawn.append(torch.cat([torch.randn(4, generator=generator), torch.rand(4)]))
-        return super().loss(batch, generator)
+        self.drawn.append(torch.cat([torch.randn(4, generator=generator), torch.randn(4)]))
+        return super().loss(batch | {"x": batch["x"] + self.drawn[-1][0]}, generator)
 
 
 class OneFails(Denoising):
@@ -127,8 +114,8 @@ TASKS = {"running mean": lambda: Pictures(0.9), "gradient": lambda: Pictures(Non
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__, str(folder)]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--module", __name__, str(folder)]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
@@ -150,9 +137,13 @@ def test_two_processes_end_with_one_model_and_one_average(ranks, tmp_path):
 
 
 @needs_gloo
-def test_every_process_draws_its_own_noise(ranks):
+def test_every_process_draws_its_own_noise_and_all_keep_one_model(ranks):
     first, second = (rank["drawn"] for rank in ranks)
     assert not (first == second).any()  # neither from the training's generator nor from the global one
+    for source, both in zip(("generator", "global"), torch.cat([first, second]).split(4, dim=1)):
+        assert len(both.unique()) == both.numel(), f"the {source} noise comes twice"
+    first, second = (rank["after drawing"] for rank in ranks)
+    assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 @needs_gloo
@@ -168,7 +159,7 @@ if __name__ == "__main__":
     saw["ends"] = ends(folder / "ends")
     drawing = Drawing()
     losses(drawing, folder / "drawing")
-    saw["drawn"] = torch.stack(drawing.drawn)
+    saw["drawn"], saw["after drawing"] = torch.stack(drawing.drawn), drawing.model.state_dict()
     saw["stopped"] = stopped_by(OneFails(), folder / "stopped")
     torch.save(saw, folder / f"{rank}.pt")
     dist.barrier()  # a rank that leaves while the other is still talking would be taken for a crash
