@@ -6,6 +6,7 @@
 __all__ = ['Condition', 'Losses', 'Process', 'noise_like', 'guided', 'DiffusionTask']
 
 # %% ../nbs/7_tools/77_process.ipynb #3b06f763
+import math
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
@@ -36,8 +37,8 @@ class Process(Protocol):
     ) -> Losses:
         """The training loss of each example at its time."""
 
-    def denoiser(self, model: Callable, *, cond: Condition = None, uncond: Condition = None, guidance_scale: float = 1.0) -> Callable:
-        """A function `denoise(x, t)` of noisy data and one time for all or one per example: what the guided model takes the clean data to be."""
+    def denoiser(self, model: Callable, **guidance) -> Callable:
+        """A function `denoise(x, t)` of noisy data and one time for all or one per example: what the model, guided as by `guided`, takes the clean data to be."""
 
 # %% ../nbs/7_tools/77_process.ipynb #2c59e7d1
 def noise_like(x: Float[Tensor, "..."], generator: torch.Generator | None = None) -> Float[Tensor, "..."]:
@@ -46,19 +47,32 @@ def noise_like(x: Float[Tensor, "..."], generator: torch.Generator | None = None
     return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=source).to(x.device)
 
 # %% ../nbs/7_tools/77_process.ipynb #780a3f50
-def guided(model: Callable, *, cond: Condition = None, uncond: Condition = None, guidance_scale: float = 1.0) -> Callable:
+def guided(
+    model: Callable,
+    *,
+    cond: Condition = None,
+    uncond: Condition = None,
+    guidance_scale: float = 1.0,
+    guidance_interval: tuple[float, float] | None = None,
+) -> Callable:
     """`output(x, t)`: the raw output u + s (c - u) of a model with (c) and without (u) its condition (eq-guidance; Ho & Salimans 2022).
 
-    Every value of `cond` and `uncond` has a batch axis. Without `uncond`, u is the answer to the model's own `null_cond(batch)`. At s = 1 the
-    model is asked once, elsewhere once with a batch of two halves; only where the two conditions differ in their names it is asked twice.
+    Every value of `cond` and `uncond` has a batch axis. Without `uncond`, u is the answer to the model's own `null_cond(batch)`. With an interval
+    (low, high) s is `guidance_scale` at times low <= t < high and 1 at all others (Kynkäänniemi et al. 2024). At s = 1 the model is asked once,
+    elsewhere once with a batch of two halves; only where the two conditions differ in their names it is asked twice.
     """
     scale, cond = require.number("guidance_scale", guidance_scale), cond or {}
+    if guidance_interval is not None and (not isinstance(guidance_interval, (tuple, list)) or len(guidance_interval) != 2):
+        raise TypeError(f"guidance_interval must be (low, high) or None, got {guidance_interval!r}")
+    low, high = guidance_interval or (-math.inf, math.inf)
+    require.number("guidance_interval", high, require.number("guidance_interval", low, finite=False), finite=False)
     if scale != 1.0 and uncond is None and not hasattr(model, "null_cond"):
         raise ValueError(f"uncond is needed at guidance_scale {scale}, or a model with null_cond(batch): nothing to guide away from")
 
     def output(x: Tensor, t: float | Tensor) -> Tensor:
+        outside = not isinstance(t, Tensor) and not low <= t < high  # a tensor is not read: each example gets its scale below
         t = torch.as_tensor(t, device=x.device).expand(len(x))
-        if scale == 1.0:
+        if scale == 1.0 or outside:
             return model(x, t, **cond)
         away = model.null_cond(len(x)) if uncond is None else uncond
         if cond.keys() == away.keys():
@@ -66,7 +80,8 @@ def guided(model: Callable, *, cond: Condition = None, uncond: Condition = None,
             c, u = model(torch.cat([x, x]), torch.cat([t, t]), **both).chunk(2)
         else:
             c, u = model(x, t, **cond), model(x, t, **away)
-        return u + scale * (c - u)
+        s = torch.where((low <= t) & (t < high), scale, 1.0).to(c)
+        return u + s.view(-1, *[1] * (c.ndim - 1)) * (c - u)
 
     return output
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from . import require
 from .data import Batches, digits
-from .training import PROFILES, Recipe, fit, profile, seed_everything
+from .training import PROFILES, Recipe, data_device, fit, profile, seed_everything
 from .weights import FOLDER, available, describe_model, load_card, load_state, read_card, read_state
 from .weights import save_weights, write_atomically, write_card, write_model
 
@@ -83,7 +83,7 @@ def register(
 def digit_batches(model: nn.Module, recipe: Recipe) -> tuple[Batches, dict]:
     """The training digits, shuffled; and where they came from. For `register`."""
     data = digits("train")
-    return Batches(data, recipe.batch_size, seed=recipe.seed), {"source": data.source, "sha256": data.sha256}
+    return Batches(data, recipe.batch_size, seed=recipe.seed, device=data_device()), {"source": data.source, "sha256": data.sha256}
 
 # %% ../nbs/7_tools/74_registry.ipynb #de98272f
 def import_model(card: dict) -> None:

@@ -132,3 +132,15 @@ def test_a_denoiser_is_predict_with_its_condition_inside():
     model = lambda x, t, label: x * label[:, None, None, None]  # noqa: E731
     inside = diffusion.denoiser(model, cond=cond)(x, torch.tensor([5, 5]))
     assert torch.equal(inside.x_start, diffusion.predict(model, x, 5, cond=cond).x_start)
+
+
+def test_logit_normal_times_follow_their_law():
+    from scipy.stats import kstest, norm
+
+    diffusion = GaussianDiffusion(NoiseSchedule.cosine(1000), times="logit_normal")
+    t = diffusion.draw_times(20_000, generator=torch.Generator().manual_seed(0))
+    assert t.dtype == torch.int64 and t.min() >= 0 and t.max() <= 999
+    z = torch.logit((t.double() + 0.5) / 1000)
+    assert kstest(z.numpy(), norm.cdf).pvalue > 0.01
+    even = GaussianDiffusion(NoiseSchedule.cosine(1000)).draw_times(20_000, generator=torch.Generator().manual_seed(0))
+    assert kstest(((even.double() + 0.5) / 1000).numpy(), "uniform").pvalue > 0.01

@@ -137,6 +137,33 @@ def test_both_conditions_go_through_the_network_in_one_batch(options, batches, e
     assert out[:, 0].tolist() == expected
 
 
+@pytest.mark.parametrize(("t", "asked", "expected"), [(4, 2, 4.0), (5, 4, -8.0), (7.5, 4, -8.0), (8, 2, 4.0)])
+def test_outside_its_interval_guidance_is_off_and_the_network_is_asked_once(t, asked, expected):
+    model = Recorder()
+    out = guided(model, cond={"label": torch.full((2,), 4.0)}, guidance_scale=3.0, guidance_interval=(5, 8))(torch.zeros(2, 3), t)
+    assert [size for size, _ in model.batches] == [asked]
+    assert out[:, 0].tolist() == [expected] * 2
+
+
+def test_a_batch_of_times_is_guided_example_by_example():
+    model, t = Recorder(), torch.tensor([4, 5, 7, 8])
+    out = guided(model, cond={"label": torch.full((4,), 4.0)}, guidance_scale=3.0, guidance_interval=[5, 8])(torch.zeros(4, 3), t)
+    assert out[:, 0].tolist() == [4.0, -8.0, -8.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("interval", "kind", "message"),
+    [
+        (5, TypeError, "guidance_interval must be"),
+        ((8, 5), ValueError, "guidance_interval"),
+        ((float("nan"), 5), ValueError, "guidance_interval"),
+    ],
+)
+def test_an_interval_that_is_none_is_refused(interval, kind, message):
+    with pytest.raises(kind, match=message):
+        guided(Recorder(), cond={"label": torch.zeros(1)}, guidance_scale=2.0, guidance_interval=interval)
+
+
 def test_conditions_of_different_names_are_asked_one_after_the_other():
     model = lambda x, t, label=None, frames=None: x + (0 if label is None else label[:, None]) + (0 if frames is None else frames)  # noqa: E731
     cond, uncond = {"label": torch.tensor([4.0, 6.0]), "frames": torch.ones(2, 3)}, {"frames": torch.ones(2, 3)}

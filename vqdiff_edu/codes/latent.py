@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .. import require
 from ..data import Batches, digits, to_float
 from ..diffusion.parameterization import GaussianDiffusion
-from ..diffusion.samplers import sample_ddim
+from ..diffusion.samplers import sample_ddim, settings
 from ..diffusion.schedule import NoiseSchedule
 from ..diffusion.unet import UNet
 
@@ -147,10 +147,9 @@ class LatentDigits(nn.Module):
         size: int = 7,
     ) -> Float[Tensor, "batch 1 height width"]:
         labels = require.labels("labels", labels, 10).to(self.model.mean.device)
-        steps = self.card.get("num_inference_steps", 20) if num_inference_steps is None else num_inference_steps
-        scale = self.card.get("guidance_scale", 1.5) if guidance_scale is None else guidance_scale
-        how = {"num_inference_steps": steps, "guidance_scale": scale, "generator": generator, "cond": {"label": labels}}
-        z = sample_ddim(self.model.diffusion, self.model, (len(labels), self.model.in_channels, size, size), **how)
+        how = settings(self.card, num_inference_steps=(num_inference_steps, 20), guidance_scale=(guidance_scale, 1.5))
+        shape = (len(labels), self.model.in_channels, size, size)
+        z = sample_ddim(self.model.diffusion, self.model, shape, cond={"label": labels}, generator=generator, **how)
         return self.codec.decode(z, quantize).clamp(-1, 1)
 
 # %% ../../nbs/4_codes/32_latent_diffusion.ipynb #cfd92464
@@ -158,7 +157,7 @@ from ..diffusion.digits import measure_generator
 from ..process import DiffusionTask
 from ..quantization.vqvae import VQVAE
 from ..registry import register
-from ..training import Recipe, by_profile
+from ..training import Recipe, by_profile, data_device
 
 # %% ../../nbs/4_codes/32_latent_diffusion.ipynb #c15b6713
 def latent_batches(latents: LatentDigits, recipe: Recipe) -> tuple[Batches, dict]:
@@ -166,7 +165,7 @@ def latent_batches(latents: LatentDigits, recipe: Recipe) -> tuple[Batches, dict
     data, part = digits("train"), slice(None, None, by_profile(smoke=60, laptop=1))
     latents.adopt(fit_codec(latents.vqvae, data.images[:10_000][part], latents.model.in_channels))
     encoded = latent_digits(latents.codec, data.images[part], data.labels[part])
-    return Batches(encoded, recipe.batch_size, seed=recipe.seed), {"source": data.source, "sha256": data.sha256}
+    return Batches(encoded, recipe.batch_size, seed=recipe.seed, device=data_device()), {"source": data.source, "sha256": data.sha256}
 
 
 def latent_task(latents: LatentDigits) -> DiffusionTask:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from .. import require
 from ..data import Batches, Source, Split, content_digest, dtmf, fetch, need_intact, real_or_standin, regular_file
 from ..metrics import conv_block
-from ..training import Recipe, Run, by_profile, fit, seed_everything
+from ..training import Recipe, Run, by_profile, data_device, fit, seed_everything
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #6e4717b7
 RATE = 8000  # samples a second, everywhere in this book
@@ -471,7 +471,8 @@ def speech_batches(
 ) -> tuple[Batches, dict[str, str]]:
     """The recordings of the training split, shuffled, and where they came from: `speech` says which those are."""
     train = speech("train", source, held_out)
-    return Batches(train.tensors, recipe.batch_size, seed=recipe.seed), {"source": train.source, "sha256": train.sha256}
+    batches = Batches(train.tensors, recipe.batch_size, seed=recipe.seed, device=data_device())
+    return batches, {"source": train.source, "sha256": train.sha256}
 
 
 def train_speech(out_dir, recipe: Recipe | None = None, *, augment: bool = True, held_out: str | None = None, source: str = "auto") -> Run:

@@ -382,19 +382,14 @@ class SceneBatches(EndlessBatches):
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #511eb9f4
 from ..quantization.vqvae import VQVAE, VQVAETask, make_vqvae, measure_codec
 from ..registry import register
-from ..training import Recipe, by_profile, profile
+from ..training import Recipe, by_profile, data_device
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #14a62636
 def scene_batches(model: nn.Module, recipe: Recipe, captions: int = 1) -> tuple[SceneBatches, dict]:
     """Scenes of training digits, drawn afresh for every batch, each described `captions` times."""
     data = digits("train")
-    device = (
-        torch.accelerator.current_accelerator() if profile() == "gpu" else None
-    )  # there the pictures are computed where they are needed
-    return SceneBatches(data, recipe.batch_size, seed=recipe.seed, captions=captions, device=device), {
-        "source": data.source,
-        "sha256": data.sha256,
-    }
+    batches = SceneBatches(data, recipe.batch_size, seed=recipe.seed, captions=captions, device=data_device())
+    return batches, {"source": data.source, "sha256": data.sha256}
 
 
 def scene_vqvae_recipe() -> Recipe:

@@ -28,10 +28,10 @@ from ..codes.latent import LatentCodec, LatentDigits
 from .audio import Speech, SpeechClassifier, log_mel, spectrogram, speech
 from .writing import FRAMES, WritingBatches, energy_curve, ink_curve, reveal, timing_error, writing_video
 from ..data import Digits, digits, rows_of_same_label, to_float, to_uint8
-from ..diffusion.samplers import sample_ddim
+from ..diffusion.samplers import sample_ddim, settings
 from ..diffusion.unet import timestep_embedding
 from ..metrics import FeatureStatistics, classifier_features, feature_statistics, frechet_distance, label_accuracy, t_interval
-from ..training import Recipe, by_profile
+from ..training import Recipe, by_profile, data_device
 from ..viz import INK, PALETTE
 from ..weights import write_atomically
 
@@ -246,11 +246,9 @@ class SpeechWriter(nn.Module):
         require.whole("lengths: the longest", lengths.max(), 1, most)
         cond = audio_condition(self.classifier, samples, lengths.to(device))
         uncond = self.model.null_cond(n) | ({"frames": cond["frames"]} if guide == "what" else {})
-        scale = self.card.get("guidance_scale", 2.0) if guidance_scale is None else require.number("guidance_scale", guidance_scale)
-        steps = self.card.get("num_inference_steps", 20) if num_inference_steps is None else num_inference_steps
+        how = settings(self.card, num_inference_steps=(num_inference_steps, 20), guidance_scale=(guidance_scale, 2.0))
         x = video_noise((n, FRAMES, self.model.image.in_channels, 7, 7), share, generator=generator, device=device)
-        how = {"cond": cond, "uncond": uncond, "guidance_scale": scale, "num_inference_steps": steps}
-        z = sample_ddim(self.model.diffusion, self.model, x.shape, x_init=x, **how)
+        z = sample_ddim(self.model.diffusion, self.model, x.shape, x_init=x, cond=cond, uncond=uncond, **how)
         return decode_video(self.codec, z)
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #120c8f8c
@@ -466,7 +464,7 @@ def writing_batches(model: nn.Module, recipe: Recipe) -> tuple[WritingBatches, d
     """Training digits, each written in time with a training recording of its name."""
     data, recordings = digits("train"), speech("train")
     source = {"source": f"{data.source}, {recordings.source}", "sha256": data.sha256, "speech_sha256": recordings.sha256}
-    return WritingBatches(data, recordings, recipe.batch_size, seed=recipe.seed), source
+    return WritingBatches(data, recordings, recipe.batch_size, seed=recipe.seed, device=data_device()), source
 
 
 def measure_video(writer: SpeechWriter) -> dict:

@@ -135,15 +135,17 @@ class WritingBatches(EndlessBatches):
     """Endless batches of a digit image with a recording of the same digit, both drawn at random; batch i is a function of (seed, i) alone.
 
     {"image": uint8 [b, 1, 28, 28], "label": int64 [b], "samples": float32 [b, longest], "length": int64 [b], "curve": float32 [b, 16],
-    "starts" and "ends": float32 [b, 28, 28]}; `reveal` makes the video of to_float(image), starts, ends and curve. `speech` holds a recording of every digit in `digits`. Resumable like data.Batches.
+    "starts" and "ends": float32 [b, 28, 28]}; `reveal` makes the video of to_float(image), starts, ends and curve. `speech` holds a recording of every digit in `digits`. The recordings move to `device` once, the digits with each batch. Resumable like data.Batches.
     """
 
-    def __init__(self, digits: Digits, speech: Speech, batch_size: int, *, seed: int = 0):
+    def __init__(self, digits: Digits, speech: Speech, batch_size: int, *, seed: int = 0, device: torch.device | str | None = None):
         self.batch_size, self.seed = require.whole("batch_size", batch_size, 1), seed
         if missing := sorted(set(digits.labels.tolist()) - set(speech.labels.tolist())):
             raise ValueError(f"speech must hold a recording of every digit in digits; there is none of {missing}")
         self.digits, self.speech = digits, speech
-        self.curves = torch.cat([energy_curve(*few) for few in zip(speech.samples.split(64), speech.lengths.split(64))])  # 64 fit the cache
+        curves = [energy_curve(*few) for few in zip(speech.samples.split(64), speech.lengths.split(64))]  # 64 fit the cache
+        voices = {"samples": speech.samples, "length": speech.lengths, "curve": torch.cat(curves)}
+        self.device, self.voices = device, {name: tensor.to(device) for name, tensor in voices.items()}
 
     def at(self, index: int) -> dict[str, Tensor]:
         """The batch of this index."""
@@ -151,9 +153,10 @@ class WritingBatches(EndlessBatches):
         image = torch.randint(len(self.digits), (self.batch_size,), generator=generator)
         label = self.digits.labels[image]
         voice = rows_of_same_label(label, self.speech.labels, generator)
-        of_voice = {"samples": self.speech.samples[voice], "length": self.speech.lengths[voice], "curve": self.curves[voice]}
-        starts, ends = ring_times(to_float(self.digits.images[image]))
-        return {"image": self.digits.images[image], "label": label, "starts": starts, "ends": ends} | of_voice
+        starts, ends = ring_times(to_float(self.digits.images[image]))  # on the CPU: how many rings there are must be read
+        drawn = {"image": self.digits.images[image], "label": label, "starts": starts, "ends": ends}
+        drawn = {name: tensor.to(self.device) for name, tensor in drawn.items()}
+        return drawn | {name: tensor[voice.to(tensor.device)] for name, tensor in self.voices.items()}
 
     def origin(self) -> dict[str, int]:
         """What a batch depends on beside its index."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .. import require
 from .parameterization import GaussianDiffusion
-from .samplers import sample_ddim
+from .samplers import sample_ddim, settings
 from .schedule import NoiseSchedule
 from .unet import UNet
 from ..metrics import evaluate_samples
@@ -27,8 +27,8 @@ from ..training import Recipe, by_profile
 class DigitGenerator(nn.Module):
     """Draws digits: `generator(labels)` gives images [batch, 1, 28, 28] in [-1, 1] for labels 0 … 9, by DDIM.
 
-    `.model` is the network, all that is trained and stored; `.diffusion` says how it is trained and sampled. The number of steps and the guidance
-    scale default to those of `.card`.
+    `.model` is the network, all that is trained and stored; `.diffusion` says how it is trained and sampled. The number of steps and the guidance,
+    its scale and the interval of steps in which it acts, default to those of `.card`.
     """
 
     def __init__(self, model: UNet, diffusion: GaussianDiffusion):
@@ -43,12 +43,18 @@ class DigitGenerator(nn.Module):
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         generator: torch.Generator | None = None,
+        *,
+        guidance_interval: tuple[float, float] | None = None,
     ) -> Float[Tensor, "batch 1 28 28"]:
         labels = require.labels("labels", labels, 10).to(next(self.model.parameters()).device)
-        steps = self.card.get("num_inference_steps", 20) if num_inference_steps is None else num_inference_steps
-        scale = self.card.get("guidance_scale", 1.0) if guidance_scale is None else guidance_scale
-        how = {"num_inference_steps": steps, "guidance_scale": scale, "generator": generator}
-        return sample_ddim(self.diffusion, self.model, (len(labels), 1, 28, 28), cond={"label": labels}, **how).clamp(-1, 1)
+        how = settings(
+            self.card,
+            num_inference_steps=(num_inference_steps, 20),
+            guidance_scale=(guidance_scale, 1.0),
+            guidance_interval=(guidance_interval, None),
+        )
+        x = sample_ddim(self.diffusion, self.model, (len(labels), 1, 28, 28), cond={"label": labels}, generator=generator, **how)
+        return x.clamp(-1, 1)
 
 # %% ../../nbs/3_diffusion/26_mnist_ddpm.ipynb #ff7b6a67
 def digit_task(pipeline: DigitGenerator) -> DiffusionTask:
@@ -83,7 +89,7 @@ def ddpm_recipe() -> Recipe:
     """`mnist-ddpm`: at most twenty minutes on two cores."""
     steps, batch_size = by_profile(smoke=4, laptop=8000, gpu=40_000), by_profile(smoke=16, laptop=64, gpu=512)
     fast = by_profile(smoke={}, laptop={}, gpu={"precision": "bf16", "compile": True})
-    return Recipe("mnist-ddpm", steps, batch_size, lr=1e-3, warmup=steps // 40, channels_last=True, **fast)
+    return Recipe("mnist-ddpm", steps, batch_size, lr=2e-3, warmup=steps // 40, channels_last=True, **fast)
 
 
 @register(
@@ -100,6 +106,9 @@ def ddpm_recipe() -> Recipe:
         "failures": "Some of its digits are read as another than the one asked for, more of them without guidance.",
     },
 )
-def make_ddpm(channels: Sequence[int] = (48, 96), blocks: int = 1, objective: str = "v", num_timesteps: int = 1000) -> DigitGenerator:
-    """The class-conditional generator of digits: a U-Net on 14 × 14 × 4 folded pixels, and the cosine schedule."""
-    return DigitGenerator(UNet(1, tuple(channels), blocks), GaussianDiffusion(NoiseSchedule.cosine(num_timesteps), objective))
+def make_ddpm(
+    channels: Sequence[int] = (48, 96), blocks: int = 1, objective: str = "v", times: str = "logit_normal", num_timesteps: int = 1000
+) -> DigitGenerator:
+    """The class-conditional generator of digits: a U-Net on 14 × 14 × 4 folded pixels, the cosine schedule, and times mostly from its middle."""
+    diffusion = GaussianDiffusion(NoiseSchedule.cosine(num_timesteps), objective, times=times)
+    return DigitGenerator(UNet(1, tuple(channels), blocks), diffusion)

@@ -54,7 +54,8 @@ class GaussianDiffusion:
     """Gaussian diffusion on a schedule, a `Process` with times 0 … T - 1: what to learn, with which weight, and how a step back is taken.
 
     `loss_weight` is "simple" (the mean square in the objective's own space) or "min_snr"; `variance` is "small" (the posterior's) or "large"
-    (the forward step's); `clip_range` bounds the predicted x_0. Neither "eps" nor "min_snr" goes with a schedule that ends without signal.
+    (the forward step's); `times` are drawn evenly, or as T · sigmoid(z) with z standard normal, more often from the middle of the walk (Esser et
+    al. 2024); `clip_range` bounds the predicted x_0. Neither "eps" nor "min_snr" goes with a schedule that ends without signal.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class GaussianDiffusion:
         objective: Literal["eps", "x0", "v"] = "v",
         *,
         loss_weight: Literal["simple", "min_snr"] = "simple",
+        times: Literal["uniform", "logit_normal"] = "uniform",
         variance: Literal["small", "large"] = "small",
         clip_range: tuple[float, float] | None = (-1.0, 1.0),
     ):
@@ -75,6 +77,7 @@ class GaussianDiffusion:
         self.schedule, self.clip_range = schedule, clip_range
         self.objective = require.choice("objective", objective, ("eps", "x0", "v"))
         self.loss_weight = require.choice("loss_weight", loss_weight, ("simple", "min_snr"))
+        self.times = require.choice("times", times, ("uniform", "logit_normal"))
         self.variance = require.choice("variance", variance, ("small", "large"))
         for name, value in (("objective", "eps"), ("loss_weight", "min_snr")):
             if getattr(self, name) == value and schedule.alphas_cumprod[-1] == 0:
@@ -100,12 +103,12 @@ class GaussianDiffusion:
         eps = (x - a * x_start) / b
         return Prediction(x_start, eps, a * eps - b * x_start)
 
-    def denoiser(self, model: Callable, *, cond: Condition = None, uncond: Condition = None, guidance_scale: float = 1.0) -> Callable:
+    def denoiser(self, model: Callable, **guidance) -> Callable:
         """`denoise(x, t) -> Prediction` of the model, guided as by `process.guided`; t is one step for all or one per example."""
         trained = getattr(getattr(model, "diffusion", None), "objective", self.objective)
         if trained != self.objective:
             raise ValueError(f"model was trained to predict {trained!r}, but this GaussianDiffusion has objective {self.objective!r}")
-        output = guided(model, cond=cond, uncond=uncond, guidance_scale=guidance_scale)
+        output = guided(model, **guidance)
 
         def denoise(x: Float[Tensor, " batch *dims"], t: int | Int[Tensor, "*steps"]) -> Prediction:
             x_start = to_x_start(self.objective, output(x, t).view_as(x), x, *self.rates(x, t))  # view_as: nothing may broadcast
@@ -155,5 +158,9 @@ class GaussianDiffusion:
         return self.q_sample(x_start, t, noise_like(x_start, generator))
 
     def draw_times(self, batch: int, *, generator: torch.Generator | None = None, device=None) -> Int[Tensor, " batch"]:
-        """Steps 0 … T - 1, all equally likely, one per example."""
-        return torch.randint(self.schedule.num_timesteps, (batch,), generator=generator, device=device)
+        """Steps 0 … T - 1, one per example: all equally likely, or logit-normal."""
+        steps = self.schedule.num_timesteps
+        if self.times == "uniform":
+            return torch.randint(steps, (batch,), generator=generator, device=device)
+        z = torch.randn(batch, generator=generator, device=device)
+        return (steps * z.sigmoid()).long().clamp(max=steps - 1)
