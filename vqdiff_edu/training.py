@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PROFILES', 'NEVER', 'profile', 'by_profile', 'data_device', 'seed_everything', 'Recipe', 'learning_rate',
-           'ema_weight', 'tensors_of', 'ema_update', 'rng_state', 'set_rng_state', 'write_checkpoint',
+           'ema_weight', 'tensors_of', 'ema_update', 'own_generators', 'rng_state', 'set_rng_state', 'write_checkpoint',
            'read_checkpoint', 'Training', 'LossModule', 'make_optimizer', 'begin', 'next_batch', 'train_step', 'record',
            'check_finite', 'log', 'snapshot', 'save', 'restore', 'Run', 'make_card', 'fit', 'study', 'code_key']
 
@@ -144,11 +144,18 @@ def ema_update(average: tuple[list, list], model: tuple[list, list], weight: flo
         torch._foreach_copy_(average[1], model[1])
 
 # %% ../nbs/1_groundwork/06_training.ipynb #43c4e1c0
-def rng_state(generator: torch.Generator) -> dict:
+def own_generators(model: nn.Module) -> dict[str, torch.Generator]:
+    """The generators that parts of a model were given for themselves, such as a quantizer's for its revivals."""
+    found = {name: getattr(part, "generator", None) for name, part in model.named_modules()}
+    return {name: generator for name, generator in found.items() if isinstance(generator, torch.Generator)}
+
+
+def rng_state(generator: torch.Generator, model: nn.Module) -> dict:
     """Every random state that a training step can draw from, as tensors and plain tuples."""
     kind, keys, *rest = np.random.get_state()
     return {
         "generator": generator.get_state(),
+        "own": {name: own.get_state() for name, own in own_generators(model).items()},
         "torch": torch.get_rng_state(),
         "python": random.getstate(),
         "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), *rest),
@@ -156,13 +163,15 @@ def rng_state(generator: torch.Generator) -> dict:
     }
 
 
-def set_rng_state(state: dict, generator: torch.Generator) -> None:
+def set_rng_state(state: dict, generator: torch.Generator, model: nn.Module) -> None:
     """Put back what `rng_state` took."""
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
     random.setstate(state["python"])
     torch.set_rng_state(state["torch"])
     generator.set_state(state["generator"])
+    for name, own in own_generators(model).items():
+        own.set_state(state["own"][name])
     if state["cuda"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
 
@@ -375,7 +384,7 @@ def snapshot(t: Training) -> dict:
         "model": t.task.model.state_dict(),
         "average": None if t.average is t.task.model else t.average.state_dict(),
         "optimizer": t.optimizer.state_dict(),
-        "rng": gather_object([rng_state(t.generator)]),
+        "rng": gather_object([rng_state(t.generator, t.task.model)]),
         "data": t.data.state_dict(),
         "history": t.history,
         "sums": t.sums,
@@ -409,7 +418,7 @@ def restore(t: Training) -> None:
         t.step, t.history = state["step"], state["history"]
         t.seconds = state["seconds"]
         t.sums = {name: total.to(t.accelerator.device) for name, total in state["sums"].items()}
-        set_rng_state(state["rng"][t.accelerator.process_index], t.generator)
+        set_rng_state(state["rng"][t.accelerator.process_index], t.generator, t.task.model)
     except (RuntimeError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"the checkpoint {t.path} does not fit this training ({error}); was the model changed?") from error
 
