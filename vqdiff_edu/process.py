@@ -7,7 +7,7 @@ __all__ = ['Condition', 'Losses', 'Process', 'noise_like', 'guided', 'DiffusionT
 
 # %% ../nbs/7_tools/77_process.ipynb #3b06f763
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -53,7 +53,7 @@ def guided(
     cond: Condition = None,
     uncond: Condition = None,
     guidance_scale: float = 1.0,
-    guidance_interval: tuple[float, float] | None = None,
+    guidance_interval: Sequence[float] | None = None,
 ) -> Callable:
     """`output(x, t)`: the raw output u + s (c - u) of a model with (c) and without (u) its condition (eq-guidance; Ho & Salimans 2022).
 

@@ -48,6 +48,8 @@ def test_a_diffusion_that_cannot_be(schedule, options, error, words):
         (lambda x, t: x, 3, {"guidance_scale": 2.0}, ValueError, "uncond is needed at guidance_scale 2.0"),
         (lambda x, t: x, 3, {"guidance_scale": float("nan"), "uncond": {}}, ValueError, "guidance_scale must be a finite number"),
         (lambda x, t: x, 3, {"guidance_scale": float("inf"), "uncond": {}}, ValueError, "guidance_scale must be a finite number"),
+        (lambda x, t: x, 3, {"guidance_interval": 5}, TypeError, "guidance_interval must be"),
+        (lambda x, t: x, 3, {"guidance_interval": (8, 5)}, ValueError, "guidance_interval must be"),
         (lambda x, t: x, -1, {}, ValueError, "t must be a whole number in 0 … 49"),
         (lambda x, t: x, 50, {}, ValueError, "t must be a whole number in 0 … 49"),
         (lambda x, t: x, 3.5, {}, TypeError, "t must be a whole number"),

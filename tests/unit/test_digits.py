@@ -70,7 +70,7 @@ def test_the_task_asks_for_v_at_a_step_and_a_noise_of_its_generator():
     batch = {"image": torch.randint(256, (3, 1, 28, 28), dtype=torch.uint8), "label": torch.tensor([0, 4, 9])}
     loss, logs = digit_task(pipeline).loss(batch, torch.Generator().manual_seed(2))
     g = torch.Generator().manual_seed(2)
-    t = torch.randint(1000, (3,), generator=g)
+    t = (1000 * torch.randn(3, generator=g).sigmoid()).long()
     noise, x = torch.randn(3, 1, 28, 28, generator=g), batch["image"] / 127.5 - 1
     abar = torch.cos((torch.arange(1001).double() / 1000 + 0.008) / 1.008 * torch.pi / 2) ** 2
     betas = (1 - abar[1:] / abar[:-1]).clamp(max=0.999)

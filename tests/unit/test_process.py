@@ -151,16 +151,9 @@ def test_a_batch_of_times_is_guided_example_by_example():
     assert out[:, 0].tolist() == [4.0, -8.0, -8.0, 4.0]
 
 
-@pytest.mark.parametrize(
-    ("interval", "kind", "message"),
-    [
-        (5, TypeError, "guidance_interval must be"),
-        ((8, 5), ValueError, "guidance_interval"),
-        ((float("nan"), 5), ValueError, "guidance_interval"),
-    ],
-)
-def test_an_interval_that_is_none_is_refused(interval, kind, message):
-    with pytest.raises(kind, match=message):
+@pytest.mark.parametrize("interval", [(8, 5), (float("nan"), 5)])
+def test_an_interval_that_is_none_is_refused(interval):
+    with pytest.raises(ValueError, match="guidance_interval"):
         guided(Recorder(), cond={"label": torch.zeros(1)}, guidance_scale=2.0, guidance_interval=interval)
 
 
