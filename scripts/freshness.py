@@ -2,7 +2,8 @@
 
 It covers the chapter's cells and every module of the package that they reach, through other modules too; `load_pretrained` reaches the registry, and
 for each model that the chapter names the module and the weights of its card.  What is said and not done is left out: docstrings, comments, annotations,
-messages of errors, checks of `require`, imports, `__all__`, captions.  So a better message asks for no new run, and neither does a module that moves.
+messages of errors, checks of `require`, imports, `__all__`, captions.  So a better message asks for no new run, and neither does a module that moves,
+nor a function that takes another place among the functions and classes of its module.
 """
 
 import ast
@@ -149,7 +150,10 @@ class Package:
     def hash(self, module: str) -> str:
         tree = ast.parse(self.path(module).read_text(encoding="utf-8"))
         tree.body = without_docstring(tree.body)
-        return hashlib.sha256(essence(tree).encode()).hexdigest()
+        defined = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
+        done = [node for node in tree.body if node not in defined]
+        texts = sorted(essence(ast.Module([node], [])) for node in defined), essence(ast.Module(done, []))
+        return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
     def card(self, model: str) -> dict:
         path = self.folder / "weights" / f"{model}.json"

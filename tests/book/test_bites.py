@@ -520,16 +520,13 @@ def sample(steps: int, eta: float = 0.0) -> float:
         raise ValueError(f"eta must not be negative, got {eta}")
     return 2 * rate(steps)  # twice
 '''
-SCHEDULE = """from ..probability import half as share
-
-
-class Rate:
+RATE = """class Rate:
     value: float = 0.5
-
-
-def rate(steps):
+"""
+PACE = """def rate(steps):
     return share(steps) * Rate.value
 """
+SCHEDULE = f"from ..probability import half as share\n\n\n{RATE}\n\n{PACE}"
 PROBABILITY = """def half(x):
     return x / 2
 """
@@ -573,6 +570,7 @@ def hash_of(make):
         ("diffusion/samplers", "steps: int, eta: float = 0.0", "steps, eta=0.0"),
         ("diffusion/samplers", '["sample"]', '["sample", "walk"]'),
         ("diffusion/schedule", "value: float", "value: int"),
+        ("diffusion/schedule", f"{RATE}\n\n{PACE}", f"{PACE}\n\n{RATE}"),
         ("viz", "0.5", "0.6"),
         ("chapter", "What we see", "What there is to see"),
         ("chapter", "from vqdiff_edu import require\n", ""),
@@ -594,6 +592,7 @@ def test_what_is_said_and_not_done_leaves_a_run_fresh(hash_of, where, old, new):
         ("diffusion/schedule", "half as share", "third as share"),
         ("probability", "x / 2", "x / 3"),
         ("chapter", "steps = 20", "steps = 21"),
+        ("diffusion/schedule", RATE, ""),
         ("chapter", "print(", "#| fig-cap: late\nprint(0, "),
         ("chapter", "#| label: fig-a", "#| eval: false"),
     ],
