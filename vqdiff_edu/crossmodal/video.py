@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['BANDS', 'FEATURES', 'SHARPNESS', 'SHARE', 'stretch_means', 'frame_times', 'frame_features', 'null_frames',
            'audio_condition', 'TemporalAttention', 'fourier_features', 'VideoUNet', 'video_noise', 'encode_video',
-           'decode_video', 'SpeechWriter', 'VideoTask', 'video_recipe', 'mp4_bytes', 'write_mp4', 'write_wav', 'Film',
-           'show_strip', 'median_curve', 'true_videos', 'score_videos', 'measure_videos', 'writing_batches',
-           'measure_video', 'make_video', 'frame_statistics']
+           'decode_video', 'SpeechWriter', 'VideoTask', 'video_recipe', 'median_curve', 'true_videos', 'score_videos',
+           'measure_videos', 'writing_batches', 'measure_video', 'make_video', 'frame_statistics', 'mp4_bytes',
+           'write_mp4', 'write_wav', 'Film', 'show_strip']
 
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #97a2d978
 import base64
@@ -292,102 +292,6 @@ def video_recipe(name: str = "writing-video", steps: int = 3000, seed: int = 0) 
     steps, batch_size = by_profile(smoke=2, laptop=steps, gpu=10 * steps), by_profile(smoke=2, laptop=16, gpu=128)
     return Recipe(name, steps, batch_size, lr=1e-3, warmup=steps // 20, seed=seed, channels_last=True, checkpoint_every=100, log_every=20)
 
-# %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #5c792740
-def mp4_bytes(
-    video: Float[Tensor, "frame 1 height width"], samples: Float[Tensor, " sample"], *, rate: int = 8000, scale: int = 8, hold: float = 0.6
-) -> bytes:
-    """A film (H.264, AAC) whose frames last as long as the sound together; its last one stays `hold` seconds more. `scale` enlarges pixels.
-
-    RuntimeError with ffmpeg's own words if it fails.
-    """
-    imageio_ffmpeg = require.package("imageio_ffmpeg", "video")
-    require.tensor("video", video, Float[Tensor, "frame 1 height width"], finite=True)
-    require.tensor("samples", samples, Float[Tensor, " sample"], finite=True)
-    height, width = (require.whole("scale", scale, 1) * side for side in video.shape[2:])
-    if height % 2 or width % 2:
-        raise ValueError(f"scale must make both sides even, for H.264; got {scale} for {list(video.shape[2:])} pixels")
-    fps = len(video) * rate / len(samples)
-    pixels = to_uint8(video.detach().cpu().clamp(-1, 1)).numpy()
-    with tempfile.TemporaryDirectory() as folder:
-        sound, film = Path(folder) / "sound.wav", Path(folder) / "film.mp4"
-        write_wav(sound, samples, rate)
-        pictures = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{video.shape[3]}x{video.shape[2]}", "-r", f"{fps:.6f}", "-i", "-"]
-        enlarge = f"scale={width}:{height}:flags=neighbor,tpad=stop_mode=clone:stop_duration={hold}"
-        coding = "-c:v libx264 -pix_fmt yuv420p -crf 20 -c:a aac -ar 16000 -b:a 48k -movflags +faststart".split()
-        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", *pictures, "-i", sound, "-vf", enlarge, *coding, film]
-        done = subprocess.run(ffmpeg, input=pixels.tobytes(), capture_output=True)
-        if done.returncode:
-            raise RuntimeError(f"ffmpeg could not write the film: {done.stderr.decode(errors='replace').strip()[-300:]}")
-        return film.read_bytes()
-
-# %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #f0b30e23
-def write_mp4(
-    path: str | Path,
-    video: Float[Tensor, "frame 1 height width"],
-    samples: Float[Tensor, " sample"],
-    *,
-    source: str | Path | None = None,
-    **options,
-) -> Path:
-    """Write a film with its sound to `path`, which ends in .mp4, .m4v or .mov, whole or not at all; `options` as in `mp4_bytes`.
-
-    `source` is the file that the sound came from, if it came from one: it is never written over. OSError names a path that cannot be written.
-    """
-    path = Path(path)
-    require.choice("suffix of path", path.suffix.lower(), (".mp4", ".m4v", ".mov"))
-    if source is not None and path.resolve() == Path(source).resolve():
-        raise ValueError(f"path must not be that of the recording itself, got {str(path)!r}")
-    write_atomically(path, mp4_bytes(video, samples, **options))
-    return path
-
-
-def write_wav(path: str | Path, samples: Float[Tensor, " sample"], rate: int = 8000) -> None:
-    """Write samples in [-1, 1] as 16-bit sound; what is louder is clipped."""
-    import soundfile
-
-    soundfile.write(path, samples.detach().cpu().float().clamp(-1, 1).numpy(), rate, format="WAV", subtype="PCM_16")
-
-# %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #198eabcb
-class Film:
-    """Films side by side in a notebook or on a page, each with its sound and a caption, embedded as they are (some 10 kB each)."""
-
-    def __init__(self, films: list[bytes], captions: list[str] | None = None, width: int = 140):
-        self.films, self.captions = films, captions or [""] * len(films)
-        self.width = width
-
-    def _repr_html_(self) -> str:
-        cells = []
-        for film, caption in zip(self.films, self.captions):
-            source = f"data:video/mp4;base64,{base64.b64encode(film).decode()}"
-            player = f'<video controls playsinline width="{self.width}" src="{source}" aria-label="{caption}"></video>'
-            cells.append(f'<figure style="display:inline-block;margin:4px">{player}<figcaption>{caption}</figcaption></figure>')
-        return "".join(cells)
-
-    def __repr__(self) -> str:
-        return f"{len(self.films)} films, {sum(map(len, self.films)) / 1000:.0f} kB"
-
-# %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #73945621
-def show_strip(video: Float[Tensor, "frame 1 height width"], samples: Float[Tensor, " sample"], *, rate: int = 8000, title: str = ""):
-    """A waveform, over it the cumulative energy (blue) and the ink of the frames (orange), and under it the frames, each under its stretch of sound."""
-    import matplotlib.pyplot as plt
-
-    require.tensor("video", video, Float[Tensor, "frame 1 height width"], finite=True)
-    require.tensor("samples", samples, Float[Tensor, " sample"], finite=True)
-    frames, seconds = len(video), len(samples) / rate
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(9, 2.4), height_ratios=[1.6, 1], layout="constrained")
-    wave = 0.5 + 0.45 * samples / samples.abs().max().clamp(min=1e-6)
-    top.plot(torch.arange(len(samples)) / rate, wave, color=INK, linewidth=0.6)
-    at = frame_times(frames) * seconds
-    energy = energy_curve(samples[None], torch.tensor([len(samples)]), frames)[0]
-    top.plot(at, energy, color=PALETTE[0], marker=".", label="energy")
-    top.plot(at, ink_curve(video[None])[0], color=PALETTE[1], marker=".", linestyle="--", label="ink")
-    top.set(xlim=(0, seconds), ylim=(-0.05, 1.1), yticks=[0, 1], title=title)
-    top.legend(loc="lower right", ncols=2, fontsize=8)
-    pixels = torch.cat(list(F.pad(video[:, 0].clamp(-1, 1), (1, 1, 1, 1), value=0.0)), 1)
-    bottom.imshow(pixels, vmin=-1, vmax=1, aspect="auto", extent=(0, seconds, 0, 1))
-    bottom.set(yticks=[], xlabel="seconds")
-    return figure
-
 # %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #92749452
 def median_curve(recordings: Speech, frames: int = FRAMES) -> Float[Tensor, " frames"]:
     """The median energy curve of many recordings: what someone would answer who has not listened."""
@@ -496,3 +400,99 @@ def make_video(image: LatentDigits, classifier: SpeechClassifier) -> SpeechWrite
 def frame_statistics(video: Float[Tensor, "n frame 1 28 28"]) -> FeatureStatistics:
     """Mean and covariance of the classifier's features over all frames of all videos."""
     return feature_statistics(classifier_features(video.flatten(0, 1)))
+
+# %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #5c792740
+def mp4_bytes(
+    video: Float[Tensor, "frame 1 height width"], samples: Float[Tensor, " sample"], *, rate: int = 8000, scale: int = 8, hold: float = 0.6
+) -> bytes:
+    """A film (H.264, AAC) whose frames last as long as the sound together; its last one stays `hold` seconds more. `scale` enlarges pixels.
+
+    RuntimeError with ffmpeg's own words if it fails.
+    """
+    imageio_ffmpeg = require.package("imageio_ffmpeg", "video")
+    require.tensor("video", video, Float[Tensor, "frame 1 height width"], finite=True)
+    require.tensor("samples", samples, Float[Tensor, " sample"], finite=True)
+    height, width = (require.whole("scale", scale, 1) * side for side in video.shape[2:])
+    if height % 2 or width % 2:
+        raise ValueError(f"scale must make both sides even, for H.264; got {scale} for {list(video.shape[2:])} pixels")
+    fps = len(video) * rate / len(samples)
+    pixels = to_uint8(video.detach().cpu().clamp(-1, 1)).numpy()
+    with tempfile.TemporaryDirectory() as folder:
+        sound, film = Path(folder) / "sound.wav", Path(folder) / "film.mp4"
+        write_wav(sound, samples, rate)
+        pictures = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{video.shape[3]}x{video.shape[2]}", "-r", f"{fps:.6f}", "-i", "-"]
+        enlarge = f"scale={width}:{height}:flags=neighbor,tpad=stop_mode=clone:stop_duration={hold}"
+        coding = "-c:v libx264 -pix_fmt yuv420p -crf 20 -c:a aac -ar 16000 -b:a 48k -movflags +faststart".split()
+        ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", *pictures, "-i", sound, "-vf", enlarge, *coding, film]
+        done = subprocess.run(ffmpeg, input=pixels.tobytes(), capture_output=True)
+        if done.returncode:
+            raise RuntimeError(f"ffmpeg could not write the film: {done.stderr.decode(errors='replace').strip()[-300:]}")
+        return film.read_bytes()
+
+# %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #f0b30e23
+def write_mp4(
+    path: str | Path,
+    video: Float[Tensor, "frame 1 height width"],
+    samples: Float[Tensor, " sample"],
+    *,
+    source: str | Path | None = None,
+    **options,
+) -> Path:
+    """Write a film with its sound to `path`, which ends in .mp4, .m4v or .mov, whole or not at all; `options` as in `mp4_bytes`.
+
+    `source` is the file that the sound came from, if it came from one: it is never written over. OSError names a path that cannot be written.
+    """
+    path = Path(path)
+    require.choice("suffix of path", path.suffix.lower(), (".mp4", ".m4v", ".mov"))
+    if source is not None and path.resolve() == Path(source).resolve():
+        raise ValueError(f"path must not be that of the recording itself, got {str(path)!r}")
+    write_atomically(path, mp4_bytes(video, samples, **options))
+    return path
+
+
+def write_wav(path: str | Path, samples: Float[Tensor, " sample"], rate: int = 8000) -> None:
+    """Write samples in [-1, 1] as 16-bit sound; what is louder is clipped."""
+    import soundfile
+
+    soundfile.write(path, samples.detach().cpu().float().clamp(-1, 1).numpy(), rate, format="WAV", subtype="PCM_16")
+
+# %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #198eabcb
+class Film:
+    """Films side by side in a notebook or on a page, each with its sound and a caption, embedded as they are (some 10 kB each)."""
+
+    def __init__(self, films: list[bytes], captions: list[str] | None = None, width: int = 140):
+        self.films, self.captions = films, captions or [""] * len(films)
+        self.width = width
+
+    def _repr_html_(self) -> str:
+        cells = []
+        for film, caption in zip(self.films, self.captions):
+            source = f"data:video/mp4;base64,{base64.b64encode(film).decode()}"
+            player = f'<video controls playsinline width="{self.width}" src="{source}" aria-label="{caption}"></video>'
+            cells.append(f'<figure style="display:inline-block;margin:4px">{player}<figcaption>{caption}</figcaption></figure>')
+        return "".join(cells)
+
+    def __repr__(self) -> str:
+        return f"{len(self.films)} films, {sum(map(len, self.films)) / 1000:.0f} kB"
+
+# %% ../../nbs/5_crossmodal/46_audio_to_video.ipynb #73945621
+def show_strip(video: Float[Tensor, "frame 1 height width"], samples: Float[Tensor, " sample"], *, rate: int = 8000, title: str = ""):
+    """A waveform, over it the cumulative energy (blue) and the ink of the frames (orange), and under it the frames, each under its stretch of sound."""
+    import matplotlib.pyplot as plt
+
+    require.tensor("video", video, Float[Tensor, "frame 1 height width"], finite=True)
+    require.tensor("samples", samples, Float[Tensor, " sample"], finite=True)
+    frames, seconds = len(video), len(samples) / rate
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(9, 2.4), height_ratios=[1.6, 1], layout="constrained")
+    wave = 0.5 + 0.45 * samples / samples.abs().max().clamp(min=1e-6)
+    top.plot(torch.arange(len(samples)) / rate, wave, color=INK, linewidth=0.6)
+    at = frame_times(frames) * seconds
+    energy = energy_curve(samples[None], torch.tensor([len(samples)]), frames)[0]
+    top.plot(at, energy, color=PALETTE[0], marker=".", label="energy")
+    top.plot(at, ink_curve(video[None])[0], color=PALETTE[1], marker=".", linestyle="--", label="ink")
+    top.set(xlim=(0, seconds), ylim=(-0.05, 1.1), yticks=[0, 1], title=title)
+    top.legend(loc="lower right", ncols=2, fontsize=8)
+    pixels = torch.cat(list(F.pad(video[:, 0].clamp(-1, 1), (1, 1, 1, 1), value=0.0)), 1)
+    bottom.imshow(pixels, vmin=-1, vmax=1, aspect="auto", extent=(0, seconds, 0, 1))
+    bottom.set(yticks=[], xlabel="seconds")
+    return figure
