@@ -14,6 +14,7 @@ from vqdiff_edu.diffusion.samplers import (
     sample_ddpm,
     sample_dpmpp_2m,
     sample_heun,
+    settings,
     timesteps,
 )
 from vqdiff_edu.diffusion.schedule import NoiseSchedule
@@ -177,3 +178,16 @@ def test_spacings(spacing, expected):
 @pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])
 def test_all_steps_are_all_steps(spacing):
     assert timesteps(50, 50, spacing).tolist() == list(range(49, -1, -1))
+
+
+def test_what_a_caller_says_goes_before_the_card_and_the_card_before_the_default():
+    card = {"guidance_scale": 1.45, "num_inference_steps": 20}
+    asked = {
+        "guidance_scale": (None, 1.0),
+        "num_inference_steps": (7, 50),
+        "guidance_interval": (None, None),
+        "spacing": (None, "trailing"),
+    }
+    assert settings(card, **asked) == {"guidance_scale": 1.45, "num_inference_steps": 7, "guidance_interval": None, "spacing": "trailing"}
+    assert settings(card, guidance_scale=(0.0, 1.0)) == {"guidance_scale": 0.0}  # 0 is said; only None is not
+    assert card == {"guidance_scale": 1.45, "num_inference_steps": 20}
