@@ -24,9 +24,11 @@ def test_defaults_come_from_the_card_and_arguments_go_before_it(monkeypatch):
     pipeline, seen = load_pretrained("mnist-ddpm"), {}
     monkeypatch.setattr(digits_module, "sample_ddim", lambda *args, **kwargs: seen.update(kwargs) or torch.zeros(args[2]))
     pipeline([1, 2])
-    assert (seen["num_inference_steps"], seen["guidance_scale"]) == (20, 1.45)
+    assert (seen["num_inference_steps"], seen["guidance_scale"], seen["guidance_interval"]) == (20, 1.5, [400, 900])
     generate(pipeline, [1, 2], num_inference_steps=7, guidance_scale=1.0)
     assert (seen["num_inference_steps"], seen["guidance_scale"]) == (7, 1.0)
+    pipeline([1, 2], guidance_interval=(0, 500))
+    assert (seen["guidance_scale"], seen["guidance_interval"]) == (1.5, (0, 500))
 
 
 def test_a_seed_is_a_picture():

@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import require
 from .schedule import NoiseSchedule, coefficient
 
-# %% ../../nbs/3_diffusion/21_reverse_posterior.ipynb #6e62ffc3
+# %% ../../nbs/3_diffusion/21_reverse_posterior.ipynb #4764f4ba
 class PosteriorCoefficients(NamedTuple):
     """The posterior's mean is `x_start` · x_0 + `x_t` · x_t; its variance comes plain, and as a natural logarithm that is finite everywhere."""
 
@@ -24,7 +24,7 @@ class PosteriorCoefficients(NamedTuple):
     variance: Float[Tensor, "*batch"]
     log_variance_clipped: Float[Tensor, "*batch"]
 
-
+# %% ../../nbs/3_diffusion/21_reverse_posterior.ipynb #ebbdaa02
 def posterior_coefficients(
     schedule: NoiseSchedule, t: int | Int[Tensor, "*batch"], t_prev: int | Int[Tensor, "*batch"] | None = None
 ) -> PosteriorCoefficients:
@@ -44,7 +44,7 @@ def posterior_coefficients(
     log_variance = torch.where(ab_s < 1, variance, smallest_variance(schedule).to(variance)).log()
     return PosteriorCoefficients(ab_s.sqrt() * beta / (1 - ab_t), alpha.sqrt() * (1 - ab_s) / (1 - ab_t), variance, log_variance)
 
-
+# %% ../../nbs/3_diffusion/21_reverse_posterior.ipynb #1f75c140
 def smallest_variance(schedule: NoiseSchedule) -> Float64[Tensor, ""]:
     """The posterior variance at t = 1, which stands in for the zero at t = 0 where a logarithm is wanted (OpenAI's choice); 1e-20 if T is 1."""
     if schedule.num_timesteps < 2:

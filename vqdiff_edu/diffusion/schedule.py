@@ -26,7 +26,7 @@ def linear_betas(num_timesteps: int) -> Float64[Tensor, " step"]:
     scale = 1000 / steps
     return torch.linspace(1e-4 * scale, 0.02 * scale, steps, dtype=torch.float64).clamp(max=0.999)
 
-# %% ../../nbs/3_diffusion/20_forward_process.ipynb #17b2bf1f
+
 def _betas_of(survival: Float64[Tensor, " node"], max_beta: float) -> Float64[Tensor, " step"]:
     """Step variances that follow a curve of survival through T + 1 nodes, none above `max_beta`."""
     return (1 - survival[1:] / survival[:-1]).clamp(max=require.number("max_beta", max_beta, most=1, above=0))
@@ -59,7 +59,7 @@ def betas_from_alphas_cumprod(alphas_cumprod: Float[Tensor, " step"]) -> Float64
         raise ValueError("alphas_cumprod must fall strictly from below 1 and stay positive (its last value may be 0)")
     return 1 - values / before
 
-# %% ../../nbs/3_diffusion/20_forward_process.ipynb #0bd42837
+
 def zero_terminal_alphas_cumprod(alphas_cumprod: Float[Tensor, " step"]) -> Float64[Tensor, " step"]:
     """The same schedule, of two steps or more, bent until its last value is 0 and its first unchanged, by an affine map of the roots (Lin et al. 2024)."""
     root = torch.as_tensor(alphas_cumprod, dtype=torch.float64, device="cpu").sqrt()
