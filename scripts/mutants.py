@@ -83,8 +83,8 @@ MUTANTS = [
     Mutant(
         "guidance: the paper's w",
         "process.py",
-        "u + scale * (c - u)",
-        "c + scale * (c - u)",
+        "return u + s.view",
+        "return c + s.view",
         "unit/process parameterization",
     ),
     Mutant(
@@ -232,8 +232,8 @@ MUTANTS = [
     Mutant(
         "diffusion task: never the last step",
         "diffusion/parameterization.py",
-        "torch.randint(self.schedule.num_timesteps,",
-        "torch.randint(self.schedule.num_timesteps - 1,",
+        "torch.randint(steps, (batch,)",
+        "torch.randint(steps - 1, (batch,)",
         "unit/planted unit/process",
     ),
     Mutant(
