@@ -32,7 +32,7 @@ from ..metrics import conv_block
 from ..training import Recipe, Run, by_profile, data_device, fit, seed_everything
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #6e4717b7
-RATE = 8000  # samples a second, everywhere in this book
+RATE = 8000  # samples per second, everywhere in this book
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 MIRRORS = [
     "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.zip",
@@ -221,7 +221,7 @@ FLOOR = 1e-8  # of full scale squared: -80 dB
 
 
 def log_mel(samples: Float[Tensor, " *batch sample"]) -> Float[Tensor, " *batch mel frame"]:
-    """Power in 40 mel bands, a hundred times a second, in decibels of full scale (a band of mean square 1 has 0 dB), never below -80."""
+    """Power in 40 mel bands, a hundred times per second, in decibels of full scale (a band of mean square 1 has 0 dB), never below -80."""
     return 10 * torch.log10((_filters(samples.device).to(samples) @ power(samples)).clamp(min=FLOOR))
 
 
@@ -437,7 +437,7 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 5.0  # what read_wav accepts
 
 
 def read_wav(path: str | Path) -> Float[Tensor, " sample"]:
-    """A recording as float32 in [-1, 1] at 8,000 samples a second, from a wav file, or any other that soundfile or ffmpeg knows (mp3, m4a, webm, …).
+    """A recording as float32 in [-1, 1] at 8,000 samples per second, from a wav file, or any other that soundfile or ffmpeg knows (mp3, m4a, webm, …).
 
     Channels are averaged, and a constant offset is taken off. Another rate is resampled, a recording above full scale scaled down to it, and one that is
     cut off read as far as it goes, all with a warning. Raises FileNotFoundError, and ValueError naming the file if it is empty, broken, silent, not finite,

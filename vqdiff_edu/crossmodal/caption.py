@@ -145,7 +145,7 @@ def caption_loss(
     pad: int,
     weight: Float[Tensor, " num_tokens"] | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy in nats a word, of logits made from tokens[:, :-1] against tokens[:, 1:], the word that follows each; padding does not count.
+    """Mean cross-entropy in nats per word, of logits made from tokens[:, :-1] against tokens[:, 1:], the word that follows each; padding does not count.
 
     With `weight`, a weighted mean: each true word counts as much as its entry says.
     """
