@@ -16,7 +16,7 @@ ENTRIES_AT_ONCE = {"cpu": 2**20, "cuda": 2**26}  # of the [n, k] table; 4 MiB st
 
 @torch.no_grad()
 def nearest_code(vectors: Float[Tensor, "n dim"], codebook: Float[Tensor, "k dim"]) -> Int[Tensor, " n"]:
-    """Index of the nearest code for each vector, by |e|² - 2 v·e (eq-nearest-expanded).
+    """Index of the nearest code vector for each vector, by |e|² - 2 v·e (eq-nearest-expanded).
 
     Needs one [n, k] product, in blocks of rows, and no [n, k, dim] difference. One dtype for both; autocast is kept out.
     """
