@@ -218,7 +218,7 @@ class Tokenizer:
         self.length = 2 + max(len(p.split()) + 3 * p.split().count("_") for p in SENTENCES)  # of the longest caption, with its two ends
 
     def encode(self, captions: Sequence[str], length: int | None = None) -> Int64[Tensor, "n length"]:
-        """One row a caption: start, words, end, padding up to `length`, by default that of the longest caption there can be."""
+        """One row per caption: start, words, end, padding up to `length`, by default that of the longest caption there can be."""
         length = self.length if length is None else length
         if unknown := [word for caption in captions for word in caption.split() if self.ids.get(word, 0) <= self.end]:
             raise ValueError(f"captions must consist of the {len(WORDS)} words of the grammar, got {unknown[0]!r}")
@@ -466,10 +466,10 @@ def keeps_roles(pairs: tuple[tuple[int, int], ...]) -> bool:
 
 
 def facts_right(truth: Sequence[Scene], told: Sequence[str]) -> dict[str, float]:
-    """Shares of facts that captions tell rightly: "all" and "count" of scenes, "digit", "size" and "ink" of things, "relation" of scenes of two or three.
+    """Shares of facts that captions state correctly: "all" and "count" of scenes, "digit", "size" and "ink" of things, "relation" of scenes of two or three.
 
     A caption that cannot be read tells nothing. A relation is right if it stands between the right things; without such scenes it is nan.
-    Raises ValueError unless there is one caption a scene.
+    Raises ValueError unless there is one caption per scene.
     """
     if len(truth) != len(told) or not truth:
         raise ValueError(f"told must hold one caption a scene, got {len(told)} for {len(truth)} scenes")
@@ -482,7 +482,7 @@ def facts_right(truth: Sequence[Scene], told: Sequence[str]) -> dict[str, float]
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #b06cbe59
 def _right(scene: Scene, caption: str) -> dict[str, int]:
-    """How many facts of each name a caption tells rightly of one scene."""
+    """How many facts of each name a caption states correctly about one scene."""
     try:
         told = parse(caption)
     except ValueError:
