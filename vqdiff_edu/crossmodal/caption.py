@@ -39,7 +39,7 @@ from ..transformer import Transformer, attention_weights, generate_tokens
 from ..quantization.vqvae import VQVAE
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #cc9fa334
-GRID = 14  # cells a side, of 4 × 4 pixels each
+GRID = 14  # cells per side, of 4 × 4 pixels each
 
 
 class EyeBlock(nn.Module):
@@ -174,7 +174,7 @@ class SceneCaptioner(nn.Module):
     def forward(
         self, images: Float[Tensor, "n 1 56 56"], *, temperature: float = 0.0, generator: torch.Generator | None = None
     ) -> list[str]:
-        """One caption a picture in [-1, 1]: at temperature 0 the likeliest word each time, else drawn."""
+        """One caption per picture in [-1, 1]: at temperature 0 the likeliest word each time, else drawn."""
         images = _scene_images(self.model, images)
         words, said = Tokenizer(), []
         training, room = self.model.training, self.model.decoder.max_length - 1
@@ -248,7 +248,7 @@ class CaptionTask(nn.Module):
     """Teacher forcing, for `training.fit` with `scenes.SceneBatches`: each word from the scene and the true words before it. Trains `captioner.model`.
 
     `unseen` are the things that no training scene shows; a digit that would name one of them does not compete in the loss (see `mask_unseen`).
-    `glance` weighs the question which digits are there, `emphasis` the words of digits and places among the words (see `word_weights`).
+    `glance` is the weight of the question which digits are there, `emphasis` that of the words of digits and places among the words (see `word_weights`).
     """
 
     def __init__(self, captioner: SceneCaptioner, unseen: tuple[Thing, ...] = HELD_OUT, *, glance: float = 2.0, emphasis: float = 4.0):
@@ -266,7 +266,7 @@ class CaptionTask(nn.Module):
         return self.captioner.model
 
     def loss(self, batch: dict, generator: torch.Generator) -> tuple[Tensor, dict]:
-        """Weighted cross-entropy a word, and of the glance; beside it the share of words that would have been guessed."""
+        """Weighted cross-entropy per word, and of the glance; beside it the share of words that would have been guessed."""
         context = self.captioner.encode_scene(to_float(batch["image"]))
         tokens = batch["tokens"].flatten(0, -2)  # several captions of a scene become several rows
         captions = len(tokens) // len(context)
@@ -288,7 +288,7 @@ def wilson_interval(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #dd80a9fc
 def score_captions(truth: list[Scene], told: list[str], references: list[str], groups: int = 5) -> dict:
-    """Facts told rightly and BLEU-4, each as {"share", "low", "high", "n"}: a Wilson interval over scenes or things, for BLEU Student's over `groups` of scenes.
+    """Facts stated correctly and BLEU-4, each as {"share", "low", "high", "n"}: a Wilson interval over scenes or things, for BLEU Student's over `groups` of scenes.
 
     "unreadable" counts captions that no grammar reads. Kinds of fact that do not occur are left out.
     """
@@ -343,7 +343,7 @@ def captioner_recipe() -> Recipe:
 
 
 def measure_captioner(captioner: SceneCaptioner) -> dict:
-    """Facts told right of scenes of unseen digits, with combinations seen in training and held out."""
+    """Facts stated correctly about scenes of unseen digits, with combinations seen in training and held out."""
     return evaluate_captioner(captioner, n=by_profile(smoke=20, laptop=3000))
 
 
