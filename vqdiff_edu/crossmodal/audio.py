@@ -102,7 +102,7 @@ def _gather(recordings: list[Tensor], about: list[tuple[int, str, int]], source:
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #c00ae2c1
 @cache
 def _parsed(folder: Path, sha256: str) -> Speech:
-    """The recordings of a folder that was found intact, parsed once a process."""
+    """The recordings of a folder that was found intact, parsed once per process."""
     soundfile = require.package("soundfile", "audio")
 
     files = sorted(path for path in folder.iterdir() if RECORDING.fullmatch(path.name))

@@ -35,7 +35,7 @@ def frame_power_solution(x, w):
 
 
 def _frame_power_slip(sides, divisor):
-    "A wrong frame power: its factors a bin, and what it divides by."
+    "A wrong frame power: its factors per bin, and what it divides by."
 
     def slip(x, w):
         spectrum = torch.fft.rfft(x * w).abs().square()
