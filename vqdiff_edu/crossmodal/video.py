@@ -151,7 +151,7 @@ class VideoUNet(nn.Module):
         return {"clip": torch.zeros(batch, self.image.num_classes, device=self.frame.weight.device)}
 
     def condition(self, t: Tensor, frames: Float[Tensor, "batch frame feature"], clip: Float[Tensor, "batch digit"]) -> Tensor:
-        """One vector a frame: the step, the mixture of the image model's label vectors, and what the frame is told."""
+        """One vector per frame: the step, the mixture of the image model's label vectors, and what the frame is told."""
         label = torch.cat([clip, 1 - clip.sum(1, keepdim=True)], 1) @ self.image.label.weight  # the last row is the null label
         step = self.image.time(timestep_embedding(t, 64))
         frame = self.frame(torch.cat([frames, fourier_features(frames[..., 1:4]).flatten(2)], 2))
