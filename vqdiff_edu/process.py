@@ -24,7 +24,7 @@ Losses = tuple[Float[Tensor, " batch"], dict[str, Tensor]]  # of each example, a
 
 @runtime_checkable
 class Process(Protocol):
-    """How data are spoilt, what a network `model(x, t, **cond)` is asked about them, and what its answer says."""
+    """How data are noised, what a network `model(x, t, **cond)` is asked about them, and what its answer says."""
 
     def draw_times(self, batch: int, *, generator: torch.Generator | None = None, device=None) -> Shaped[Tensor, " batch"]:
         """Times to train at, one per example: evenly from all there are, unless the process says otherwise."""
