@@ -324,8 +324,8 @@ class Batches(EndlessBatches):
     """Shuffled batches from tensors in memory, without end or for `epochs` passes, resumable to the last bit.
 
     `digits` is a Digits, which gives {"image": uint8, "label": int64}, or a mapping from names to tensors of one length; they move to `device` once, or
-    stay where they are. An epoch's order depends on (seed, epoch) alone; its last incomplete batch is dropped unless drop_last=False. len() is batches an
-    epoch. Raises ValueError for no data, tensors of unequal length, and a batch_size outside 1 … n.
+    stay where they are. An epoch's order depends on (seed, epoch) alone; its last incomplete batch is dropped unless drop_last=False. len() is the number
+    of batches per epoch. Raises ValueError for no data, tensors of unequal length, and a batch_size outside 1 … n.
     """
 
     def __init__(
