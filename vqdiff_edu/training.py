@@ -385,10 +385,10 @@ def snapshot(t: Training) -> dict:
         "model": t.task.model.state_dict(),
         "average": None if t.average is t.task.model else t.average.state_dict(),
         "optimizer": t.optimizer.state_dict(),
-        "rng": gather_object([rng_state(t.generator, t.task.model)]),
+        "rng": gather_object([rng_state(t.generator, t.task.model)]),  # one for each process
         "data": t.data.state_dict(),
         "history": t.history,
-        "sums": t.sums,
+        "sums": t.sums,  # for the next log entry
         "seconds": t.seconds + time.perf_counter() - t.clock,
     }
 
