@@ -7,7 +7,7 @@ PROFILE := laptop
 ROUNDS := 20
 export VENV PYTHON
 
-.PHONY: help book test lab train train-all execute graph bench gpu mutants nbdev3 soak clean
+.PHONY: help book read test lab train train-all execute graph bench gpu mutants nbdev3 soak clean
 
 help: ## this list
 	@echo "usage: make COMMAND"
@@ -22,6 +22,9 @@ $(VENV)/.peers: pyproject.toml constraints.txt scripts/venv.sh
 
 book: $(VENV)/.installed ## run the tour on this machine, then make the book's pages in _docs/
 	@$(BIN)/python scripts/book.py
+
+read: ## open the pages that `make book` made, served on this machine alone
+	@$(BIN)/python scripts/live.py --read
 
 test: $(VENV)/.installed ## check everything: export, style, every chapter in small, pytest (FAST=1: style, unit and faults alone)
 	@$(BIN)/python scripts/test.py $(if $(FAST),--fast)

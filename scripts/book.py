@@ -1,7 +1,8 @@
 """What `make book` does once the environment is there: run the tour on this machine, then make the pages.
 
 With Quarto on the PATH the book is rendered by Quarto, and what Quarto cannot render is an error.  Without Quarto scripts/render.py makes a plain preview
-with pandoc.  Either way _docs/index.html is the page to open, and _docs/live/ holds what the tour computed here and now.
+with pandoc.  Either way _docs/index.html is the page to open, _docs/tour/ holds what the tour
+computed here and now, and _docs/live/ what runs inside the pages, as far as npm can be reached.
 """
 
 import base64
@@ -12,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import live
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "_docs"
@@ -72,12 +75,15 @@ def main() -> None:
         if os.environ.get("CI") and "STAND-IN" in source:
             sys.exit("The tour found no real data, and the book is not published without.")
         complete = render()
-        pictures = pictures_of(tour, DOCS / "live")
-        complete = python("scripts/render.py", "--page", str(tour), str(DOCS / "live" / "index.html")) == 0 and complete
+        pictures = pictures_of(tour, DOCS / "tour")
+        complete = python("scripts/render.py", "--page", str(tour), str(DOCS / "tour" / "index.html")) == 0 and complete
+    print("3. What runs inside the pages", flush=True)
+    inside = live.assemble(DOCS)
     print(f"\n{source}")
-    print(f"Its {len(pictures)} pictures: {DOCS / 'live'}")
-    print(f"Its page:       {DOCS / 'live' / 'index.html'}")
-    print(f"Open the book:  {DOCS / 'index.html'}")
+    print(f"Its {len(pictures)} pictures: {DOCS / 'tour'}")
+    print(f"Its page:       {DOCS / 'tour' / 'index.html'}")
+    print(inside)
+    print(f"Open the book:  {DOCS / 'index.html'}, or `make read`: its live figures need a server, and that is one, on this machine alone")
     if not complete:
         sys.exit("The book is not complete, see above.")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # Quarto runs this file through runpy
 
+import live  # noqa: E402
 from bookdata import split_directives  # noqa: E402
 
 BADGE = re.compile(r"^\[!\[([^\]]*)\]\(https://colab[^)]*\)\]\(([^)]*)\)", re.MULTILINE)
@@ -34,8 +35,8 @@ def code(cell: dict) -> dict | None:
 
 
 def prose(cell: dict) -> dict:
-    """A markdown cell whose badge is a link in words: a picture alone in a paragraph becomes a figure with a caption."""
-    return {**cell, "source": BADGE.sub(r"[\1](\2){.colab}", "".join(cell["source"])).splitlines(keepends=True)}
+    """A markdown cell with its live figure, and its badge as a link in words: a picture alone in a paragraph becomes a figure with a caption."""
+    return {**cell, "source": live.place(BADGE.sub(r"[\1](\2){.colab}", "".join(cell["source"]))).splitlines(keepends=True)}
 
 
 def filtered(notebook: dict) -> dict:

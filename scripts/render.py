@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pypandoc
 
+import live
 from bookdata import ROOT, Book, Cell, Notebook, number_of, split_directives
 
 HERE = Path(__file__).resolve().parent
@@ -186,7 +187,7 @@ def markdown(chapter: Chapter, text: str, targets: dict[str, Target], pages: dic
         piece = re.sub(rf"(?<![\w\[#])(?P<bare>-)?@(?P<label>{LABEL})", reference, piece)
         return re.sub(r"\]\(([^)\s:]+\.(?:ipynb|qmd))(#[\w-]+)?\)", lambda found: local_link(chapter, found, pages), piece)
 
-    return outside_code(callouts(text), change)
+    return outside_code(callouts(live.place(text, os.path.relpath("live", chapter.page.parent))), change)
 
 
 def numbered(targets: dict[str, Target], label: str) -> str:
@@ -346,7 +347,7 @@ def render_single(source: Path, target: Path) -> None:
     targets, pages = number_book(chapters), {c.source.resolve(): c for c in chapters}
     contents, body = body_of(alone, targets, pages)
     base = os.path.relpath(ROOT / "_docs" / original.page.parent, target.parent)
-    body = re.sub(r'href="(?!https?:|#)([^"]*)"', lambda m: f'href="{os.path.normpath(os.path.join(base, m[1]))}"', body)
+    body = re.sub(r'\b(href|src)="(?!https?:|data:|#)([^"]*)"', lambda m: f'{m[1]}="{os.path.normpath(os.path.join(base, m[2]))}"', body)
     write_page(target, alone.title, STYLE, contents=contents, body=body, sidebar="", neighbours="")
 
 
