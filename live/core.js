@@ -212,6 +212,9 @@ export function colours(node) {
   return { ink: ink(1), soft: ink(0.72), line: ink(0.3), faint: ink(0.1), lines, dark };
 }
 
+/** A number with `places` decimals and a true minus; never "−0.0". */
+export const decimal = (value, places = 2) => (Math.abs(value) < 0.5 * 10 ** -places ? 0 : value).toFixed(places).replace("-", "−");
+
 export const FONT = "12px system-ui, sans-serif";
 
 /** Whether someone asked for less movement. */

@@ -63,4 +63,4 @@ export function bars(label) {
   };
 }
 
-export const percent = (share) => (share > 0.995 ? "over 99 %" : `${Math.round(100 * share)} %`);
+export const percent = (share) => (share > 0.995 ? "over 99 %" : share < 0.005 ? "under 1 %" : `${Math.round(100 * share)} %`);

@@ -145,7 +145,12 @@ def draw_a_digit() -> None:
     write("draw-a-digit", told, patches, columns=32)
 
 
-TOLD = {"noise-to-digit": noise_to_digit, "draw-a-digit": draw_a_digit}
+def four() -> None:
+    """The running 4 and its noise, for figures that need nothing else."""
+    write("four", {"image": packed(handwritten_four()), "noise": packed(running_noise())})
+
+
+TOLD = {"four": four, "noise-to-digit": noise_to_digit, "draw-a-digit": draw_a_digit}
 
 
 def main() -> None:
