@@ -105,7 +105,7 @@ export function teller() {
  * A canvas as wide as the figure, `widest` CSS pixels at most, and `height(width)` high, sharp on any screen. `draw(ctx, width, height, colours)`,
  * in CSS pixels, is called when it comes onto the page, and when its size or the page's colours change; `redraw()` asks for it.
  */
-export function plot({ widest = 720, height, draw, ...attributes }) {
+export function plot({ widest = 800, height, draw, ...attributes }) {
   const canvas = el("canvas", { className: "live-plot", role: "img", ...attributes });
   canvas.style.maxWidth = `${widest}px`;
   let size = [widest, height(widest)];

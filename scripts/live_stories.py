@@ -11,14 +11,19 @@ import base64
 import json
 import math
 import sys
+from unittest import mock
 
 import torch
 from torch import Tensor
 
 from bookdata import ROOT
 from vqdiff_edu import load_pretrained
+from vqdiff_edu.crossmodal.audio import classify, speech
+from vqdiff_edu.crossmodal.caption import attention_maps, codes_or_pixels
+from vqdiff_edu.crossmodal.scenes import Tokenizer, draw_scenes
+from vqdiff_edu.crossmodal.video import audio_condition, decode_video
 from vqdiff_edu.data import digits, handwritten_four, running_noise, to_float, to_uint8
-from vqdiff_edu.diffusion.samplers import ddim, ddpm, dpmpp_2m, heun, sample_with
+from vqdiff_edu.diffusion.samplers import ddim, ddpm, dpmpp_2m, heun, sample_ddim, sample_with
 from vqdiff_edu.metrics import load_classifier
 
 STORIES = ROOT / "live" / "stories"
@@ -150,7 +155,81 @@ def four() -> None:
     write("four", {"image": packed(handwritten_four()), "noise": packed(running_noise())})
 
 
-TOLD = {"four": four, "noise-to-digit": noise_to_digit, "draw-a-digit": draw_a_digit}
+@torch.no_grad()
+def describe_my_digits() -> None:
+    """The last of the tour's scenes, its caption, how sure each word was, and where the first block looked for it."""
+    captioner, words = load_pretrained("scene-captioner"), Tokenizer()
+    image = to_float(draw_scenes(4, digits("test"), torch.Generator().manual_seed(11)).images)[3:]
+    (sentence,) = captioner(image)
+    tokens = words.encode([sentence])
+    shares = captioner.model(codes_or_pixels(captioner.model, image, captioner.vqvae), tokens[:, :-1]).softmax(1)
+    said = shares[0].gather(0, tokens[:, 1:])[0]  # of the true next words, the end mark last
+    told = {
+        "words": sentence.split(),
+        "shares": rounded(said[: len(sentence.split())]),
+        "looked": rounded(attention_maps(captioner, image, [sentence])[0, 0, : len(sentence.split())].flatten(1)),
+        "vocabulary": list(words.words),
+        "blocks": len(captioner.model.decoder.blocks),
+        "show": "six",
+    }
+    write("describe-my-digits", told, image, columns=1)
+
+
+def film_noise(seed: int) -> Tensor:
+    """Noise of a film as live/figures/speak-a-digit.js draws it, [1, 16, 12, 7, 7]: half of it common to all frames."""
+    own, common = normals(17 * 588, seed).split([16 * 588, 588])
+    return 0.5**0.5 * (own.view(1, 16, 12, 7, 7) + common.view(1, 1, 12, 7, 7))
+
+
+@torch.no_grad()
+def film_of(samples: Tensor, seed: int, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What is heard in a recording [sample], the latents of its film and the film, from the page's noise."""
+    writer, lengths = load_pretrained("writing-video"), torch.tensor([len(samples)])
+    cond = audio_condition(writer.classifier, samples[None], lengths)
+    uncond = writer.model.null_cond(1) | {"frames": cond["frames"]}
+    x = film_noise(seed)
+    how = {"num_inference_steps": steps, "cond": cond, "uncond": uncond, "guidance_scale": writer.card["guidance_scale"]}
+    z = sample_ddim(writer.model.diffusion, writer.model, tuple(x.shape), x_init=x, **how)
+    return classify(writer.classifier, samples[None])[0], z, decode_video(writer.codec, z)
+
+
+def speak_a_digit(seed: int = 4, steps: int = 20) -> None:
+    """The tour's second voice: jackson says 4."""
+    one = speech("test").subset(torch.tensor([128]))
+    pcm = (one.samples[0, : one.lengths[0]] * 2**15).round().clamp(-(2**15), 2**15 - 1).to(torch.int16)
+    logits, _, film = film_of(pcm.float() / 2**15, seed, steps)
+    told = {"samples": base64.b64encode(pcm.numpy().astype("<i2").tobytes()).decode(), "logits": rounded(logits)}
+    write("speak-a-digit", told | {"heard": int(logits.argmax()), "seed": seed, "steps": steps}, film[0], columns=16)
+
+
+def ten_labels(places=(0, 2, 4, 6, 8, 10, 12, 14, 16, 18)) -> None:
+    """One noise, ten labels: predictions at some places of the walk, and the digits."""
+    _, beliefs, final = walk(list(range(10)), running_noise().expand(10, 1, 28, 28))
+    told = {"places": [*places, 20], "read": opinions(final).argmax(1).tolist()}
+    write("ten-labels", told, torch.cat([*(beliefs[k] for k in places), final]), columns=10)
+
+
+def raced(label: int, x: Tensor, steps: int, method: str) -> Tensor:
+    """A digit by one sampler without guidance, DDPM's own noise drawn as the page draws it."""
+    drawn = iter(normals(784 * (steps + 1), 1000).split(784))
+    with mock.patch("vqdiff_edu.diffusion.samplers.noise_like", lambda like, generator: next(drawn).view_as(like)):
+        return walk([label], x, method=method, steps=steps, scale=1.0)[2]
+
+
+def four_samplers(label: int = 4) -> None:
+    digits_ = torch.cat([raced(label, running_noise(), steps, method) for method in METHODS for steps in (3, 5, 10, 20)])
+    write("four-samplers", {"label": label, "read": opinions(digits_).argmax(1).tolist()}, digits_, columns=4)
+
+
+TOLD = {
+    "four": four,
+    "ten-labels": ten_labels,
+    "four-samplers": four_samplers,
+    "describe-my-digits": describe_my_digits,
+    "speak-a-digit": speak_a_digit,
+    "noise-to-digit": noise_to_digit,
+    "draw-a-digit": draw_a_digit,
+}
 
 
 def main() -> None:

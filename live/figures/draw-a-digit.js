@@ -2,6 +2,7 @@
 
 import { button, el, floats, greys, picture, placeOn, plot, stamp, story, teller } from "../core.js";
 import { asker } from "../engine.js";
+import { pad } from "../pictures.js";
 
 const MODELS = ["digit-encoder", "digit-decoder"];
 const [CELLS, CODES, PEN] = [7, 512, 2.3]; // pen: its width in pixels of 28
@@ -26,7 +27,7 @@ export async function mount(root) {
 
   // ---- the parts
 
-  const pad = picture(28, { "aria-label": "your digit; draw here with mouse, finger or pen", className: "live-picture live-pad" });
+  const drawing = picture(28, { "aria-label": "your digit; draw here with mouse, finger or pen", className: "live-picture live-pad" });
   const result = picture(28, { "aria-label": "the digit that the decoder makes of the codes" });
   const moved = picture(28, { "aria-label": "which pixels an exchanged code has moved", "data-may-be-blank": true });
   const grid = plot({ widest: 260, height: (w) => w, draw: drawGrid, tabindex: 0, role: "application", "aria-label": "the codes; arrows choose a cell" });
@@ -38,61 +39,17 @@ export async function mount(root) {
 
   // ---- drawing
 
-  const paper = document.createElement("canvas"); // ten times finer
-  paper.width = paper.height = 280;
-  const ink = paper.getContext("2d", { willReadFrequently: true });
-  let last = null;
-  let drawn = false; // something of one's own
-
-  function read() {
-    const { data } = ink.getImageData(0, 0, 280, 280);
-    image = new Float32Array(784);
-    for (let y = 0; y < 280; y++) for (let x = 0; x < 280; x++) image[Math.floor(y / 10) * 28 + Math.floor(x / 10)] += data[4 * (y * 280 + x)];
-    image.forEach((sum, i) => (image[i] = sum / 100 / 127.5 - 1));
-  }
-  function start(event) {
-    if (!drawn) clear();
-    drawn = true;
-    pad.canvas.setPointerCapture(event.pointerId);
-    last = at(event);
-    stroke(event);
-    event.preventDefault();
-  }
-  const at = (event) => placeOn(pad.canvas, event).map((v) => (v / pad.canvas.clientWidth) * 280);
-  function stroke(event) {
-    if (!last) return;
-    const next = at(event);
-    Object.assign(ink, { strokeStyle: "#fff", lineWidth: PEN * 10, lineCap: "round" });
-    ink.beginPath();
-    ink.moveTo(...last);
-    ink.lineTo(next[0] + 0.01, next[1]);
-    ink.stroke();
-    last = next;
-    read();
-    pad.show(image);
-    if (ask.models()) encode(ask.models());
-  }
-  function clear() {
-    ink.fillStyle = "#000";
-    ink.fillRect(0, 0, 280, 280);
-    drawn = true;
-    read();
-    pad.show(image);
-  }
-  const stop = () => {
-    if (last && !ask.models()) said.say("Press Encode: the two networks are fetched then.");
-    last = null;
-  };
-  pad.canvas.addEventListener("pointerdown", start);
-  pad.canvas.addEventListener("pointermove", stroke);
-  for (const end of ["pointerup", "pointercancel"]) pad.canvas.addEventListener(end, stop);
-  const wipe = button("Clear", () => (clear(), ask.models() && encode(ask.models())));
-  const four = button("The book's 4", () => {
-    drawn = false;
-    image = book.slice();
-    pad.show(image);
-    if (ask.models()) encode(ask.models());
+  const sheet = pad(drawing, 28, {
+    pen: PEN,
+    change: (next) => ((image = next), ask.models() && encode(ask.models())),
+    done: () => ask.models() || said.say("Press Encode: the two networks are fetched then."),
   });
+  const take = (next) => {
+    image = next;
+    if (ask.models()) encode(ask.models());
+  };
+  const wipe = button("Clear", () => (sheet.clear(), take(sheet.image())));
+  const four = button("The book's 4", () => (sheet.put(book), take(book.slice())));
 
   // ---- codes
 
@@ -186,7 +143,6 @@ export async function mount(root) {
   }
 
   function show() {
-    pad.show(image);
     result.show(again);
     moved.show(again.map((value, i) => Math.abs(value - untouched[i]) - 1));
     const clipped = again.map((v) => Math.min(1, Math.max(-1, v)));
@@ -203,12 +159,13 @@ export async function mount(root) {
   root.append(
     ask.root,
     el("div", { className: "live-panels live-top-aligned live-coded" },
-      el("div", { className: "live-panel" }, pad.canvas, el("span", {}, "784 pixels: draw here"), el("div", { className: "live-keys" }, wipe, four)),
+      el("div", { className: "live-panel" }, sheet.canvas, el("span", {}, "784 pixels: draw here"), el("div", { className: "live-keys" }, wipe, four)),
       el("div", { className: "live-panel live-grid" }, grid.canvas, el("span", {}, "49 integers, each on its mean patch: choose one")),
       el("div", { className: "live-panel" }, result.canvas, el("span", {}, "and back"), moved.canvas, el("span", {}, "what an exchange moved"))),
     el("div", { className: "live-exchange" }, el("span", {}, "Instead, in this cell, nearest first:"), others, el("label", { className: "live-tick" }, "or any:", any)),
     figures,
     said.root,
   );
+  sheet.put(book);
   show();
 }
