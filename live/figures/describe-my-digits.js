@@ -47,6 +47,7 @@ export async function mount(root) {
   async function describe(models) {
     const mine = ++turn;
     const began = performance.now();
+    said.say("");
     words = [];
     chosen = -1;
     const { context } = await models["scene-reader"]({ x: [Float32Array.from(image), [1, 1, SIDE, SIDE]] });

@@ -19,7 +19,7 @@ export async function mount(root) {
   const said = teller();
   const label = choice({ label: "Digit asked for", options: Array.from({ length: 10 }, (_, d) => [d, String(d)]), value: told.label, onchange: again });
   const guidance = tick({ label: "guided: 1.5 at steps 400 to 900", value: false, onchange: again });
-  const side = 92;
+  const side = 100;
   const left = (width) => (width < 480 ? 0 : 104);
   const cellOf = (width) => Math.min(side, (width - left(width)) / STEPS.length);
   const view = plot({ widest: 104 + 4 * side, height: (w) => NAMES.length * (cellOf(w) + (w < 480 ? 34 : 18)) + 24, draw: paint, "aria-label": "a table of digits: a row for each sampler, a column for each number of steps" });

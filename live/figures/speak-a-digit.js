@@ -95,7 +95,7 @@ export async function mount(root) {
 
   function paint(ctx, width, height, colours) {
     const { lines, soft, line } = colours;
-    const tall = legend(ctx, [["the voice", line], ["energy that has sounded", lines[0]], ["ink that is written", lines[1]]], 0, 0, width);
+    const tall = legend(ctx, [["the voice", soft], ["energy that has sounded", lines[0]], ["ink that is written", lines[1]]], 0, 0, width);
     const cell = (2 * width) / FRAMES;
     const box = chart(ctx, { left: 0, top: tall + 2, width, height: height - tall - cell - 12, x: [0, 1], y: [-0.05, 1.08], colours });
     wave(ctx, samples, 0, width, tall + (height - tall - cell) / 2, (height - tall - cell) / 2 - 10, line);
@@ -104,7 +104,6 @@ export async function mount(root) {
     if (!film.length) return;
     curve(inkCurve(film), lines[1], [5, 3]);
     for (let f = 1; f < FRAMES; f += 2) stamp(ctx, film[f], 28, (cell * (f - 1)) / 2 + 1, height - cell, cell - 2);
-    Object.assign(ctx, { fillStyle: soft });
   }
   votes.show(softmax(told.logits));
   root.append(

@@ -19,6 +19,9 @@ def site(tmp_path_factory):
     done = subprocess.run(command, cwd=live.ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     (folder / "index.html").write_text(live.sheet(list(live.figures())), encoding="utf-8")
+    (folder / "empty.html").write_text(live.sheet([]), encoding="utf-8")
+    for name in live.figures():
+        (folder / f"{name}.html").write_text(live.sheet([name]), encoding="utf-8")
     server = live.serve(folder)
     yield SimpleNamespace(folder=folder, address=f"http://127.0.0.1:{server.server_address[1]}", said=done.stdout.strip())
     server.shutdown()
@@ -58,10 +61,11 @@ class Visit:
         page.on("console", lambda message: message.type in ("error", "warning") and self.complaints.append(message.text))
         page.on("pageerror", lambda problem: self.complaints.append(str(problem)))
         page.on("request", lambda request: self.asked.append(request.url))
-        page.goto(f"{address}/index.html")
+        page.goto(f"{address}/empty.html")
 
     def wake(self, name: str):
-        """The figure of this name, awake."""
+        """The figure of this name, awake, on a page of its own."""
+        self.page.goto(f"{self.address}/{name}.html")
         figure = self.page.locator(f'.live[data-figure="{name}"]')
         figure.scroll_into_view_if_needed()
         self.page.wait_for_selector(f'.live[data-figure="{name}"][data-state="awake"]', timeout=MINUTE)
@@ -85,7 +89,7 @@ class Visit:
 
 @pytest.fixture
 def visit(browser, site):
-    """A visit to the page of all figures; afterwards nothing may have been asked from elsewhere, and nothing complained of."""
+    """A visit to the site; afterwards nothing may have been asked from elsewhere, and nothing complained of."""
     context = browser.new_context(viewport={"width": 1000, "height": 900})
     seen = Visit(context.new_page(), site.address)
     yield seen

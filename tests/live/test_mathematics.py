@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-import live
 import live_stories
 from vqdiff_edu.diffusion.posterior import q_posterior_mean_variance
 from vqdiff_edu.diffusion.samplers import timesteps
@@ -125,9 +124,3 @@ def test_on_its_leash_a_vector_goes_a_multiple_of_the_way(visit, beta, share):
     found = result(visit, "two-swarms")
     z, e, wanted = (torch.tensor(found[key]) for key in ("vectors", "chosen", "targets"))
     torch.testing.assert_close(z - e, share * (wanted - e), atol=2e-3, rtol=0)  # eq-leash, a = 1
-
-
-@pytest.mark.parametrize("name", live.figures())
-def test_a_figure_has_its_stored_picture_and_words_for_it(name):
-    assert (live.LIVE / "pictures" / f"{name}.png").stat().st_size < 120_000
-    assert (live.LIVE / "figures" / f"{name}.js").exists() and len(live.figures()[name]["alt"]) > 60
