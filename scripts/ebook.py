@@ -8,7 +8,6 @@ What only a page can do stays there: films, sounds and players are named and lin
 import argparse
 import base64
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -111,7 +110,8 @@ def text_of(chapter: Chapter, folder: Path, targets, pages) -> str:
                 markdown(here, cell.source, targets, pages),
                 flags=re.M | re.S,
             )
-            pieces.append(with_numbers(here, without_site_links(text), levels))
+            text = re.sub(r"\]\((?:\.\./)*((?:live|results)/[^)]*)\)", rf"]({ROOT}/\1)", without_site_links(text))
+            pieces.append(with_numbers(here, text, levels))
         elif cell.kind == "code":
             pieces += [piece for piece in code_cell(here, cell, targets) if isinstance(piece, str)]
     return "\n\n".join(filter(None, pieces))
@@ -188,8 +188,6 @@ def write_pdf(text: str, out: Path, folder: Path) -> None:
     equation = re.compile(r"(::: \{#eq-[\w-]+ \.equation\}\n)(\$\$.*?\$\$)\n\n\[(\([\w.]+\))\]\{\.eqno\}\n:::", re.S)
     text = equation.sub(lambda m: f"{m[1]}{begin}\n{m[2]}\n{middle}\n{m[3]}\n\n```{{=typst}}\n])\n```\n:::", text)
     text = text.replace("\\!", "")  # Typst's brackets stand close enough
-    (folder / "results").mkdir(exist_ok=True)
-    shutil.copy(ROOT / "results" / "readme.png", folder / "results")
     options = [
         "-t",
         "typst",

@@ -101,6 +101,6 @@ def with_exercise_links(text: str) -> str:
         if chapter is None:
             return found[0]
         link = f"[the exercise](../../{chapter}#exercise-{key}){{.to-solution aria-label='Exercise {key}'}}"
-        return f"{found[1]} {{#solution-{key}}}\n\n{link}"
+        return f"{found[1][1:]} {{#solution-{key}}}\n\n{link}"
 
     return SOLUTION.sub(solution, EXERCISE.sub(exercise, text))

@@ -6,7 +6,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-LOADING = {"img": "src", "script": "src", "video": "src", "audio": "src", "source": "src", "iframe": "src", "embed": "src", "object": "data"}
+LOADING = {
+    "img": "src",
+    "script": "src",
+    "video": "src",
+    "audio": "src",
+    "source": "src",
+    "iframe": "src",
+    "embed": "src",
+    "object": "data",
+}
 
 
 class Reader(HTMLParser):
@@ -59,7 +68,10 @@ class Page:
 
     def weight(self) -> int:
         """Bytes that come when the page is opened and read to its end, films and sounds apart."""
-        files = {self.file(link) for link in [*self.reader.loads, *(link for link in self.reader.lazy if link.endswith((".png", ".jpg", ".gif")))]}
+        files = {
+            self.file(link)
+            for link in [*self.reader.loads, *(link for link in self.reader.lazy if link.endswith((".png", ".jpg", ".gif")))]
+        }
         return self.path.stat().st_size + sum(file.stat().st_size for file in files if file.exists())
 
 
