@@ -110,16 +110,17 @@ def answers_of(sources: list[str]) -> set[str]:
 def parted(source: str, answers: set[str]) -> list[str]:
     """An exported cell as the answer, which the page shows, and the rest, which it folds."""
     directives, code = split_directives(source)
-    if [line.line for line in directives] != ["#| export"]:
-        return [source]
     body = ast.parse(code).body
+    registers = any(exercises_of(node) for node in body)
+    if [line.line for line in directives] != ["#| export"] and not (registers and [line.line for line in directives] == ["#| exports"]):
+        return [source]
     shown = [bool(answers & set(names_of(node))) for node in body]
     pieces = list(zip(segments(code, body), shown, strict=True))
     texts = [
         (word, "".join(text for text, is_shown in pieces if is_shown == flag).strip("\n"))
         for word, flag in (("exports", True), ("export", False))
     ]
-    return [f"#| {word}\n{text}" for word, text in texts if text] if any(shown) else [source]
+    return [f"#| {word}\n{text}" for word, text in texts if text] if any(shown) or registers else [source]
 
 
 def solutions_of(node: ast.stmt) -> list[ast.expr]:

@@ -110,6 +110,9 @@ def text_of(chapter: Chapter, folder: Path, targets, pages) -> str:
                 markdown(here, cell.source, targets, pages),
                 flags=re.M | re.S,
             )
+            text = re.sub(
+                rf"{render.FENCE}\{{=html\}}\n<link [^\n]*<script [^\n]*\n{render.FENCE}", "", text
+            )  # what makes a live figure live
             text = re.sub(r"\]\((?:\.\./)*((?:live|results)/[^)]*)\)", rf"]({ROOT}/\1)", without_site_links(text))
             pieces.append(with_numbers(here, text, levels))
         elif cell.kind == "code":
@@ -203,10 +206,18 @@ def write_pdf(text: str, out: Path, folder: Path) -> None:
     typst.compile(str(folder / "book.typ"), output=str(out), root=Path(folder.anchor))
 
 
+def tell(page: Path, made: list[Path]) -> None:
+    """The link to the PDF, on the preface's page, if there is a PDF."""
+    if len(made) > 1 and page.exists():
+        link = f' The same <a href="{made[1].name}" download>as a PDF</a>, for paper.'
+        page.write_text(page.read_text(encoding="utf-8").replace("<!-- the PDF -->", link), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "_docs")
     parser.add_argument("--only", nargs="*", default=[], help="numbers of chapters; none: the whole book")
+    parser.add_argument("--no-pdf", action="store_true")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
@@ -215,12 +226,13 @@ def main() -> None:
         target = args.out / f"{NAME}.epub"
         write_epub(text, target, folder)
         made = [target]
-        if find_spec("typst"):
+        if not args.no_pdf and find_spec("typst"):
             made.append(target.with_suffix(".pdf"))
             write_pdf(text, made[-1], folder)
+        tell(args.out / "index.html", made)
     print("; ".join(f"{path.name}: {path.stat().st_size / 2**20:.1f} MB" for path in made))
-    if len(made) == 1:
-        print("no PDF: the package typst is not installed")
+    if not find_spec("typst"):
+        print("no PDF: the package typst is not installed (make .venv/.pages)")
     if render.faults:
         sys.exit("these could not be resolved:\n  " + "\n  ".join(dict.fromkeys(render.faults)))
 

@@ -549,6 +549,18 @@ def render_book(out: Path, only: list[str] = ()) -> int:
     return len(chosen)
 
 
+def render_beside(out: Path) -> None:
+    """What stands beside Quarto's pages."""
+    chapters = read_book()
+    headings(chapters)
+    copy_assets(out)
+    write_404(out, chapters)
+    for chapter in chapters:
+        if chapter.source.suffix == ".ipynb":
+            (out / chapter.page).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(chapter.source, (out / chapter.page).with_suffix(".ipynb"))
+
+
 def copy_assets(out: Path) -> None:
     """Style, script, font and pictures that all pages share."""
     site = out / "site"
@@ -607,10 +619,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("only", nargs="*", help="numbers of chapters, `index`, or `ch21` for solutions; none: the whole book")
     parser.add_argument("--out", type=Path, default=ROOT / "_docs")
+    parser.add_argument(
+        "--beside", action="store_true", help="only what Quarto leaves out: the notebooks beside the pages, the page for a dead address"
+    )
     parser.add_argument("--page", nargs=2, type=Path, metavar=("NOTEBOOK", "PAGE"))
     args = parser.parse_args()
     if args.page:
         render_single(args.page[0].resolve(), args.page[1].resolve())
+    elif args.beside:
+        render_beside(args.out)
     else:
         if not args.only:
             shutil.rmtree(args.out / "nbs", ignore_errors=True)
