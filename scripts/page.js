@@ -55,7 +55,8 @@ function rank(entry, words) {
 }
 
 function excerpt(text, words) {
-  const lower = plain(text), at = Math.max(0, Math.min(...words.map(word => lower.indexOf(word)).filter(i => i >= 0), lower.length) - 60)
+  const lower = plain(text), places = words.map(word => lower.indexOf(word)).filter(i => i >= 0)
+  const at = places.length ? Math.max(0, Math.min(...places) - 60) : 0
   const piece = document.createElement("span")
   const rest = (at ? "… " : "") + text.slice(at, at + 180) + (text.length > at + 180 ? " …" : "")
   const pattern = new RegExp(`(${words.map(word => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("|")})`, "gi")
@@ -98,7 +99,11 @@ function openSearch() {
     box.onclick = event => event.target === box && box.close()
     box.onkeydown = event => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key], links = [...box.querySelectorAll("input, a")]
-      if (event.key === "Enter" && document.activeElement === input) box.querySelector("a")?.click()
+      if (event.key === "Enter" && document.activeElement === input && links[1]) {
+        event.preventDefault()
+        box.close()
+        location.href = links[1].href
+      }
       if (!step) return
       event.preventDefault()
       links[(links.indexOf(document.activeElement) + step + links.length) % links.length].focus()
