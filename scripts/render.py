@@ -565,12 +565,14 @@ def copy_assets(out: Path) -> None:
     """Style, script, font and pictures that all pages share."""
     site = out / "site"
     site.mkdir(parents=True, exist_ok=True)
-    (site / "page.css").write_text(
-        "".join((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "player.css")), encoding="utf-8"
-    )
+    (site / "page.css").write_text(style(), encoding="utf-8")
     for path in [HERE / "page.js", *(HERE / "assets").iterdir()]:
         shutil.copy(path, site)
     shutil.copy(ROOT / "results" / "readme.png", site / "card.png")
+
+
+def style() -> str:
+    return "".join((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "player.css"))
 
 
 def write_index(out: Path, entries: list[dict[str, str]]) -> None:
@@ -587,7 +589,8 @@ def write_404(out: Path, chapters: list[Chapter]) -> None:
         "<h1>This page does not exist</h1>\n<p>It may have moved: chapters have been renumbered since the first edition. "
         f'<a href="{base}/index.html">The preface</a> shows what there is, the search above finds words, and these are the chapters:</p>\n<ul>{links}</ul>'
     )
-    write_page(out / "404.html", title=f"Not found – {NAME}", repository=repository_link(), body=body, root=base)
+    looks = f"<style>{style()}</style>"  # wherever the host shows it
+    write_page(out / "404.html", title=f"Not found – {NAME}", meta=looks, repository=repository_link(), body=body, root=base)
 
 
 def write_map(out: Path, pages: list[str]) -> None:
