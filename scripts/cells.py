@@ -29,13 +29,12 @@ def install_source(book: Book) -> str:
     name, package = book.settings["repo"], book.settings["lib_name"]
     return f"""#| hide
 #| eval: false
-{INSTALL_MARK}, as on Colab, together with its measured results; elsewhere it does nothing
+{INSTALL_MARK}, as on Colab; elsewhere it does nothing
 from importlib.util import find_spec
 from pathlib import Path
 
 if find_spec("{package}") is None and not Path("{name}").exists():
-    !git clone --quiet --depth 1 {book.repository}
-    %pip install --quiet "./{name}[all]"
+    !git clone --quiet --depth 1 {book.repository} && pip install --quiet "./{name}[all]"
 if Path("{name}/settings.ini").exists():
     %cd -q {name}"""
 

@@ -37,7 +37,7 @@ def test_the_install_cell_is_code_and_does_nothing_where_the_package_is():
     run = run.replace("\npass", "\n    pass")
     assert "find_spec" in ast.unparse(ast.parse(run))
     commands = [line.strip() for line in source.splitlines() if line.lstrip().startswith(("!", "%"))]
-    assert len(commands) == 3 and all(line.startswith("    ") for line in source.splitlines() if line.strip() in commands)
+    assert len(commands) == 2 and all(line.startswith("    ") for line in source.splitlines() if line.strip() in commands)
 
 
 SOLVED = """#| export
