@@ -39,15 +39,16 @@ def code(cell: dict) -> dict | None:
     return {**cell, "source": "\n".join(lines).splitlines(keepends=True)}  # Quarto joins strings without their line ends
 
 
-def raw_address(colab: str) -> str:
-    """Where the notebook itself lies; a link to its file would be one to its page, as Quarto sees it."""
-    return colab.replace("https://colab.research.google.com/github/", "https://github.com/").replace("/blob/", "/raw/")
+def notebook_link(colab: str) -> str:
+    """A link to the notebook itself in the repository; one to the file beside the page would lead to the page, as Quarto sees it."""
+    path = colab.partition("https://colab.research.google.com/github/")[2].replace("/blob/", "/raw/")
+    return f" [Notebook](https://github.com/{path}){{.notebook}}" if path else ""
 
 
 def prose(cell: dict) -> dict:
     """A markdown cell as a page has it: with its live figure, exercises and solutions linked, and its badge as a link in words (a picture alone in a
     paragraph becomes a figure with a caption).  Solutions carry no number."""
-    text = BADGE.sub(lambda m: f"[{m[1]}]({m[2]}){{.colab}} [Notebook]({raw_address(m[2])}){{.notebook}}", "".join(cell["source"]))
+    text = BADGE.sub(lambda m: f"[{m[1]}]({m[2]}){{.colab}}{notebook_link(m[2])}", "".join(cell["source"]))
     text = SOLUTIONS.sub(r"\1 .unnumbered}", pagecells.prose(text))
     return {**cell, "source": live.place(text).splitlines(keepends=True)}
 

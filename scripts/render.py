@@ -247,7 +247,8 @@ def markdown(chapter: Chapter, text: str, targets: dict[str, Target], pages: dic
     def change(piece: str) -> str:
         piece = re.sub(r"\$\$((?:(?!\$\$).)+?)\$\$\s*\{#(eq-[\w-]+)\}", number, piece, flags=re.DOTALL)
         piece = re.sub(r"!\[([^\]]*)\]\(([^)]*)\)\{#(fig-[\w-]+)[^}]*\}", caption, piece)
-        piece = BADGE.sub(lambda found: actions(chapter, found[1]), piece)  # a badge is a picture from outside
+        piece = BADGE.sub(lambda found: actions(chapter, found[1]), piece)
+        piece = re.sub(r"\[!\[([^\]]*)\]\(https?:[^)]*\)\]\(([^)]*)\)", r"[\1](\2)", piece)  # a badge is a picture from outside
         piece = re.sub(rf"\[(?P<bare>-)?@(?P<label>{LABEL})\]", reference, piece)
         piece = re.sub(rf"(?<![\w\[#])(?P<bare>-)?@(?P<label>{LABEL})", reference, piece)
         return re.sub(r"\]\(([^)\s:]+\.(?:ipynb|qmd))(#[\w-]+)?\)", lambda found: local_link(chapter, found, pages), piece)
@@ -344,9 +345,10 @@ def output_of(chapter: Chapter, output: dict, alt: str) -> str:
 
 def size_of(data: str, kind: str) -> str:
     """A PNG's width and height as attributes, so that the text does not jump when it comes."""
-    if kind != "image/png":
+    head = base64.b64decode(data.strip()[:64])
+    if kind != "image/png" or len(head) < 24:
         return ""
-    width, height = struct.unpack(">II", base64.b64decode(data.strip()[:64])[16:24])
+    width, height = struct.unpack(">II", head[16:24])
     return f' width="{width}" height="{height}"'
 
 
@@ -568,7 +570,8 @@ def copy_assets(out: Path) -> None:
     (site / "page.css").write_text(style(), encoding="utf-8")
     for path in [HERE / "page.js", *(HERE / "assets").iterdir()]:
         shutil.copy(path, site)
-    shutil.copy(ROOT / "results" / "readme.png", site / "card.png")
+    if (card := ROOT / "results" / "readme.png").exists():
+        shutil.copy(card, site / "card.png")
 
 
 def style() -> str:
