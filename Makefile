@@ -20,9 +20,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt scripts/venv.sh
 $(VENV)/.peers: pyproject.toml constraints.txt scripts/venv.sh
 	@sh scripts/venv.sh peers
 
-$(VENV)/.pages: pyproject.toml constraints.txt scripts/venv.sh tests/site/package.json
-	@sh scripts/venv.sh pages
-
 book: $(VENV)/.installed ## run the tour on this machine, then make the book in _docs/: pages, EPUB, PDF
 	@$(BIN)/python scripts/book.py
 

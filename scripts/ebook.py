@@ -232,7 +232,7 @@ def main() -> None:
         tell(args.out / "index.html", made)
     print("; ".join(f"{path.name}: {path.stat().st_size / 2**20:.1f} MB" for path in made))
     if not find_spec("typst"):
-        print("no PDF: the package typst is not installed (make .venv/.pages)")
+        print("no PDF: the package typst is not installed")
     if render.faults:
         sys.exit("these could not be resolved:\n  " + "\n  ".join(dict.fromkeys(render.faults)))
 

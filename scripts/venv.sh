@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make .venv and install the book into it, with the tested versions.  Called by the Makefile; `sh scripts/venv.sh peers` adds the peers, `pages` what opens the pages in a browser.
+# Make .venv and install the book into it, with the tested versions.  Called by the Makefile; `sh scripts/venv.sh peers` adds the peers.
 set -eu
 cd "$(dirname "$0")/.."
 VENV=${VENV:-.venv}
@@ -25,16 +25,13 @@ if ! good "$VENV/bin/python"; then
     exit 1
 fi
 
-extras=dev${1:+,$1}
+extras=dev
+[ "${1:-}" = peers ] && extras=dev,peers
 echo "installing vqdiff_edu[$extras] (the first time: a minute or two, some 5 GB with torch)"
 if ! "$VENV/bin/python" -m pip install --quiet --editable ".[$extras]" --constraint constraints.txt --log "$VENV/install.log"; then
     echo "The installation failed: see above, and $VENV/install.log. It needs the network once; then try the same command again." >&2
     exit 1
 fi
 "$VENV/bin/python" -m pip uninstall --quiet --yes jupyterlab-quarto 2>/dev/null || true # in an older .venv: it made JupyterLab load MathJax from a CDN
-if [ "${1:-}" = pages ]; then
-    PATH="$PWD/$VENV/bin:$VENV/bin:$PATH" npm ci --prefix tests/site --no-audit --no-fund --silent ||
-        echo "npm could not bring axe-core, so nobody will look for barriers on the pages" >&2
-fi
 touch "$VENV/.installed"
-if [ -n "${1:-}" ]; then touch "$VENV/.$1"; fi
+if [ "$extras" = dev,peers ]; then touch "$VENV/.peers"; fi

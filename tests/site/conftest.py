@@ -1,5 +1,7 @@
 """The whole book as pages, made once for all workers, and a Chromium to open them. What is missing is named, and the tests are skipped."""
 
+import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -50,7 +52,9 @@ def pages(site):
 
 @pytest.fixture(scope="session")
 def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: NO PAGE IS TRIED IN A BROWSER (make .venv/.pages)")
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is missing: NO PAGE IS TRIED IN A BROWSER (pip install playwright)"
+    )
     path = live.chromium()
     with sync_api.sync_playwright() as running:
         try:
@@ -93,6 +97,13 @@ def visit(chromium, address):
 
 @pytest.fixture(scope="session")
 def axe():
+    """axe-core at the version of package-lock.json; npm brings it once."""
+    with FileLock(AXE.parents[2] / ".axe.lock"):
+        if not AXE.exists() and (npm := shutil.which("npm", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")):
+            path = f"{Path(npm).parent}{os.pathsep}{os.environ['PATH']}"  # npm finds node beside itself
+            command = [npm, "ci", "--prefix", str(AXE.parents[2]), "--no-audit", "--no-fund"]
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, timeout=120)
     if not AXE.exists():
-        pytest.skip("axe-core is missing: NOBODY LOOKS FOR BARRIERS (npm ci --prefix tests/site, or make .venv/.pages)")
+        pytest.skip("axe-core is missing: NOBODY LOOKS FOR BARRIERS (npm ci --prefix tests/site)")
     return AXE.read_text(encoding="utf-8")
