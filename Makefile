@@ -7,7 +7,7 @@ PROFILE := laptop
 ROUNDS := 20
 export VENV PYTHON
 
-.PHONY: help book test lab train train-all execute graph bench gpu mutants nbdev3 soak clean
+.PHONY: help book read test lab train train-all execute cells graph bench gpu mutants nbdev3 soak clean
 
 help: ## this list
 	@echo "usage: make COMMAND"
@@ -20,8 +20,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt scripts/venv.sh
 $(VENV)/.peers: pyproject.toml constraints.txt scripts/venv.sh
 	@sh scripts/venv.sh peers
 
-book: $(VENV)/.installed ## run the tour on this machine, then make the book's pages in _docs/
+book: $(VENV)/.installed ## run the tour on this machine, then make the book in _docs/: pages, EPUB, PDF
 	@$(BIN)/python scripts/book.py
+
+read: ## open the pages that `make book` made, served on this machine alone
+	@$(BIN)/python scripts/live.py --read
 
 test: $(VENV)/.installed ## check everything: export, style, every chapter in small, pytest (FAST=1: style, unit and faults alone)
 	@$(BIN)/python scripts/test.py $(if $(FAST),--fast)
@@ -40,6 +43,9 @@ train-all: $(VENV)/.installed ## train every model of the book (resumes where it
 
 execute: $(VENV)/.installed ## make execute [CHAPTER=02_data] [STALE=1]: run chapters and store their outputs (STALE=1: pass over what is fresh)
 	$(BIN)/python scripts/execute.py --profile $(PROFILE) $(if $(STALE),--stale) $(CHAPTER)
+
+cells: $(VENV)/.installed ## write what a script keeps in the notebooks: install cells, numbers of equations, solutions
+	$(BIN)/python scripts/cells.py && $(BIN)/nbdev_export
 
 graph: $(VENV)/.installed ## draw the preface's graph anew from the chapters' needs
 	@$(BIN)/python scripts/graph.py

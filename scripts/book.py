@@ -1,7 +1,8 @@
-"""What `make book` does once the environment is there: run the tour on this machine, then make the pages.
+"""What `make book` does once the environment is there: run the tour on this machine, then make the pages, the EPUB and the PDF.
 
-With Quarto on the PATH the book is rendered by Quarto, and what Quarto cannot render is an error.  Without Quarto scripts/render.py makes a plain preview
-with pandoc.  Either way _docs/index.html is the page to open, and _docs/live/ holds what the tour computed here and now.
+With Quarto on the PATH the book is rendered by Quarto (RENDERER=pandoc says otherwise), and what Quarto cannot render is an error.  Without Quarto
+scripts/render.py makes the pages with pandoc.  Either way _docs/index.html is the page to open, _docs/tour/ holds what the tour computed here
+and now, and _docs/live/ what runs inside the pages, as far as npm can be reached.
 """
 
 import base64
@@ -13,11 +14,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import live
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "_docs"
 TOUR = "nbs/1_groundwork/00_tour.ipynb"
-QUARTO = """Quarto is not on the PATH, so this is a preview made with pandoc: the same chapters, plainer, without search.
-For the full site install Quarto (https://quarto.org/docs/get-started, a package for every system) and run `make book` again."""
+PANDOC = "Made with pandoc, by scripts/render.py: the pages have everything but Quarto's previews of equations and citations."
 
 
 def python(*command: str) -> int:
@@ -55,14 +57,14 @@ def sources_of(printed: str) -> str:
 
 
 def render() -> bool:
-    """The whole book to _docs/; False if it could not be rendered, or if the preview could not resolve something."""
+    """The whole book to _docs/; False if it could not be rendered, or if something in it could not be resolved."""
     print("2. The pages", flush=True)
-    if quarto := shutil.which("quarto"):
+    if (quarto := shutil.which("quarto")) and os.environ.get("RENDERER") != "pandoc":
         env = {**os.environ, "QUARTO_PYTHON": sys.executable, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         if status := subprocess.run([quarto, "render"], cwd=ROOT, env=env).returncode:
             print(f"Quarto failed with status {status}, see above; the pages are not complete.", flush=True)
-        return status == 0
-    print(QUARTO, flush=True)
+        return python("scripts/render.py", "--beside") == 0 and status == 0
+    print(PANDOC, flush=True)
     return python("scripts/render.py") == 0
 
 
@@ -72,12 +74,17 @@ def main() -> None:
         if os.environ.get("CI") and "STAND-IN" in source:
             sys.exit("The tour found no real data, and the book is not published without.")
         complete = render()
-        pictures = pictures_of(tour, DOCS / "live")
-        complete = python("scripts/render.py", "--page", str(tour), str(DOCS / "live" / "index.html")) == 0 and complete
+        pictures = pictures_of(tour, DOCS / "tour")
+        complete = python("scripts/render.py", "--page", str(tour), str(DOCS / "tour" / "index.html")) == 0 and complete
+    print("3. The book in one file", flush=True)
+    complete = python("scripts/ebook.py") == 0 and complete
+    print("4. What runs inside the pages", flush=True)
+    inside = live.assemble(DOCS)
     print(f"\n{source}")
-    print(f"Its {len(pictures)} pictures: {DOCS / 'live'}")
-    print(f"Its page:       {DOCS / 'live' / 'index.html'}")
-    print(f"Open the book:  {DOCS / 'index.html'}")
+    print(f"Its {len(pictures)} pictures: {DOCS / 'tour'}")
+    print(f"Its page:       {DOCS / 'tour' / 'index.html'}")
+    print(inside)
+    print(f"Open the book:  {DOCS / 'index.html'}, or `make read`: its live figures need a server, and that is one, on this machine alone")
     if not complete:
         sys.exit("The book is not complete, see above.")
 

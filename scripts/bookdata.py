@@ -122,6 +122,11 @@ def is_text(mime: str) -> bool:
     return mime.startswith("text/") or mime in ("application/json", "image/svg+xml")
 
 
+def cells_of(notebook: str) -> list[Cell]:
+    """The cells of a notebook given as JSON."""
+    return [Cell(i, c["cell_type"], "".join(c["source"]), c.get("outputs", [])) for i, c in enumerate(json.loads(notebook)["cells"])]
+
+
 @dataclass
 class Notebook:
     """A chapter, tool page or solutions page."""
@@ -131,8 +136,7 @@ class Notebook:
 
     @cached_property
     def cells(self) -> list[Cell]:
-        raw = json.loads(self.path.read_text(encoding="utf-8"))["cells"]
-        return [Cell(i, c["cell_type"], "".join(c["source"]), c.get("outputs", [])) for i, c in enumerate(raw)]
+        return cells_of(self.path.read_text(encoding="utf-8"))
 
     @cached_property
     def code(self) -> list[Cell]:
@@ -329,6 +333,23 @@ class Book:
         parser = configparser.ConfigParser(interpolation=None)
         parser.read(self.root / "settings.ini", encoding="utf-8")
         return dict(parser["DEFAULT"])
+
+    @property
+    def repository(self) -> str:
+        return f"https://github.com/{self.settings['user']}/{self.settings['repo']}"
+
+    @property
+    def site(self) -> str:
+        """Where the pages are published, with a slash at the end."""
+        return f"https://{self.settings['user']}.github.io/{self.settings['repo']}/"
+
+    def source_of(self, file: str) -> str:
+        """Where a file of the book can be read in the repository."""
+        return f"{self.repository}/blob/{self.settings['branch']}/{file}"
+
+    def colab_of(self, file: str) -> str:
+        """Where a notebook opens in Colab."""
+        return self.source_of(file).replace("https://github.com", "https://colab.research.google.com/github")
 
 
 def plain(prose: str) -> str:

@@ -32,5 +32,6 @@ if ! "$VENV/bin/python" -m pip install --quiet --editable ".[$extras]" --constra
     echo "The installation failed: see above, and $VENV/install.log. It needs the network once; then try the same command again." >&2
     exit 1
 fi
+"$VENV/bin/python" -m pip uninstall --quiet --yes jupyterlab-quarto 2>/dev/null || true # in an older .venv: it made JupyterLab load MathJax from a CDN
 touch "$VENV/.installed"
 if [ "$extras" = dev,peers ]; then touch "$VENV/.peers"; fi

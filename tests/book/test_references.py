@@ -8,6 +8,7 @@ import pypandoc
 import pytest
 
 from bookdata import CODE_SPAN, EQ_DEF, LINK, VERIFY, Book, Notebook
+from pagecells import TAG
 
 BOOK = Book()
 FINDABLE = re.compile(r"^\s*(doi|eprint|url|isbn)\s*=\s*[{\"]\s*\S", re.M | re.I)
@@ -76,7 +77,7 @@ def link_problems(book: Book, page: str) -> list[str]:
 
 def formula_problems(book: Book) -> list[str]:
     """Formulas that cannot be turned into MathML, with their pages; pandoc, which makes it, names them."""
-    text = "\n\n".join(CODE_SPAN.sub(" ", prose) for prose in book.pages.values())
+    text = "\n\n".join(TAG.sub("", CODE_SPAN.sub(" ", prose)) for prose in book.pages.values())  # pages number by themselves
     command = [pypandoc.get_pandoc_path(), "--from", "markdown+tex_math_dollars", "--to", "html5", "--mathml"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
     found = re.findall(r"\[WARNING\] Could not convert TeX math (.*?)(?:, rendering as TeX.*)?$", done.stderr, re.M)

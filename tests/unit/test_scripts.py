@@ -208,10 +208,8 @@ def test_fidelity_sees_an_edited_module_and_a_notebook_that_is_not_clean(fidelit
         fidelity.main()
 
 
-@pytest.mark.parametrize(
-    ("quarto", "code", "said"), [(None, 0, "Quarto is not on the PATH"), ("exit 3", 1, "Quarto failed"), ("exit 0", 0, "")]
-)
-def test_the_book_fails_where_quarto_fails_and_is_a_preview_without_it(tmp_path, monkeypatch, capsys, quarto, code, said):
+@pytest.mark.parametrize(("quarto", "code", "said"), [(None, 0, "Made with pandoc"), ("exit 3", 1, "Quarto failed"), ("exit 0", 0, "")])
+def test_the_book_fails_where_quarto_fails_and_is_made_with_pandoc_without_it(tmp_path, monkeypatch, capsys, quarto, code, said):
     book, called = load("book"), []
     monkeypatch.setenv("PATH", str(tmp_path))
     if quarto:
@@ -220,7 +218,7 @@ def test_the_book_fails_where_quarto_fails_and_is_a_preview_without_it(tmp_path,
     monkeypatch.setattr(book, "python", lambda *command: called.append(command[0]) or 0)
     assert book.render() is (code == 0)
     assert said in capsys.readouterr().out
-    assert called == ([] if quarto else ["scripts/render.py"])
+    assert called == ["scripts/render.py"]  # all pages, or what stands beside Quarto's
 
 
 def test_the_notebook_that_was_running_is_named():
@@ -245,7 +243,7 @@ def test_quarto_is_given_solutions_folded_and_no_plumbing():
         }
     )["cells"]
     assert ["".join(cell["source"]) for cell in cells] == [
-        '#| code-fold: true\n#| code-summary: "code"\nA = 1\nB = 2',
+        '#| code-fold: true\n#| code-summary: "code: A, B"\nA = 1\nB = 2',
         "#| label: fig-a\nC = 3",
         "[Open in Colab](https://colab/n.ipynb){.colab} · more",
     ]
@@ -257,6 +255,35 @@ def test_quarto_is_given_players_without_anything_from_outside():
     cell = {"cell_type": "code", "source": "show()", "outputs": [{"data": {"text/html": [html], "text/plain": "<Film>"}}]}
     data = load("quarto_cells").filtered({"cells": [cell]})["cells"][0]["outputs"][0]["data"]
     assert list(data) == ["text/markdown"] and "elsewhere" not in data["text/markdown"] and "data:video/mp4" in data["text/markdown"]
+
+
+def test_quartos_letters_become_the_numbers_of_the_files():
+    script, here = load("quarto_numbers"), "70_verify.html"
+    letter, ours = script.NUMBERS[here]
+    assert (letter, ours) == ("A", "70")
+    html = (
+        '<h1 class="title"><span class="chapter-number">A</span>&nbsp; <span class="chapter-title">A check</span></h1>'
+        '<h2 data-number="A.1"><span class="header-section-number">A.1</span> A test</h2> <figcaption>Figure&nbsp;A.2: A plot</figcaption>'
+    )
+    assert script.mend(html, here) == (
+        '<h1 class="title"><span class="chapter-number">70</span>&nbsp; <span class="chapter-title">A check</span></h1>'
+        '<h2 data-number="70.1"><span class="header-section-number">70.1</span> A test</h2> <figcaption>Figure&nbsp;70.2: A plot</figcaption>'
+    )
+
+
+def test_quartos_search_is_written_anew_from_the_pages(tmp_path, monkeypatch):
+    script = load("quarto_numbers")
+    monkeypatch.setattr(script, "DOCS", tmp_path)
+    (tmp_path / "a.html").write_text(
+        '<main><h1>21 Where</h1><p>In Equation 21.3.</p><section id="sec-b"><h2>21.1 Part</h2><p>text</p></section></main>'
+    )
+    (tmp_path / "search.json").write_text('[{"href": "a.html", "title": "12 Where", "text": "In Equation 12.3.", "crumbs": ["Diffusion"]}]')
+    script.write_search(tmp_path / "search.json")
+    found = json.loads((tmp_path / "search.json").read_text())
+    assert [(e["href"], e["section"], e["text"], e["crumbs"]) for e in found] == [
+        ("a.html", "", "In Equation 21.3.", ["Diffusion"]),
+        ("a.html#sec-b", "21.1 Part", "text", ["Diffusion"]),
+    ]
 
 
 def test_quartos_numbers_become_those_of_the_files():

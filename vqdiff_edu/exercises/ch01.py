@@ -13,12 +13,12 @@ from ..grading import Exercise
 # %% ../../nbs/9_appendix/solutions/ch01.ipynb #ace41259
 EXERCISES = {}
 
-# %% ../../nbs/9_appendix/solutions/ch01.ipynb #e6410a62
+# %% ../../nbs/9_appendix/solutions/ch01.ipynb #6dd37bc9
 def to_unit_scale(mse):
     """Mean squared error in [-1, 1] to the one in [0, 1]."""
     return mse / 4
 
-
+# %% ../../nbs/9_appendix/solutions/ch01.ipynb #e6410a62
 EXERCISES["01-1"] = Exercise(
     "01-1",
     kind="implement",

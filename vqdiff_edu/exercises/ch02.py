@@ -13,7 +13,7 @@ from ..grading import Exercise
 # %% ../../nbs/9_appendix/solutions/ch02.ipynb #82944ca9
 EXERCISES = {}
 
-# %% ../../nbs/9_appendix/solutions/ch02.ipynb #57d9dbf2
+# %% ../../nbs/9_appendix/solutions/ch02.ipynb #e3ad3650
 def _halves(errors, pooled=True, root=True, both=True):
     errors = torch.as_tensor(errors, dtype=torch.float64)
     m = len(errors) // 2
@@ -27,7 +27,7 @@ def halves_apart(errors):
     """First half's error rate minus the last's, in standard errors under one common rate."""
     return _halves(errors)
 
-
+# %% ../../nbs/9_appendix/solutions/ch02.ipynb #57d9dbf2
 EXERCISES["02-1"] = Exercise(
     "02-1",
     kind="implement",
@@ -77,12 +77,12 @@ EXERCISES["02-3"] = Exercise(
     ],
 )
 
-# %% ../../nbs/9_appendix/solutions/ch02.ipynb #d25f7892
+# %% ../../nbs/9_appendix/solutions/ch02.ipynb #61dd8833
 def unit_to_uint8(images):
     """Floats in [0, 1] to the nearest byte, clamped."""
     return (images * 255).round().clamp(0, 255).to(torch.uint8)
 
-
+# %% ../../nbs/9_appendix/solutions/ch02.ipynb #d25f7892
 EXERCISES["02-4"] = Exercise(
     "02-4",
     kind="implement",

@@ -38,12 +38,12 @@ EXERCISES["03-1"] = Exercise(
     atol=2e-3,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch03.ipynb #3547d54d
+# %% ../../nbs/9_appendix/solutions/ch03.ipynb #986d68a6
 def combine(mean1, std1, mean2, std2):
     mean, var = gaussian_product(mean1, std1**2, mean2, std2**2)
     return mean, var.sqrt()
 
-
+# %% ../../nbs/9_appendix/solutions/ch03.ipynb #3547d54d
 def _stds_as_variances(mean1, std1, mean2, std2):
     return gaussian_product(mean1, std1, mean2, std2)
 
@@ -104,12 +104,12 @@ EXERCISES["03-3"] = Exercise(
     atol=0.02,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch03.ipynb #4a20851d
+# %% ../../nbs/9_appendix/solutions/ch03.ipynb #76a7a92d
 def negative_bound(x, x_hat, mean, logvar):
     log_likelihood = gaussian_log_density(x, x_hat, 0.0).flatten(1).sum(1)
     return (normal_kl(mean, logvar, 0.0, 0.0).sum(1) - log_likelihood).mean()
 
-
+# %% ../../nbs/9_appendix/solutions/ch03.ipynb #4a20851d
 def _mean_over_pixels(x, x_hat, mean, logvar):
     return (normal_kl(mean, logvar, 0.0, 0.0).sum(1) - gaussian_log_density(x, x_hat, 0.0).flatten(1).mean(1)).mean()
 

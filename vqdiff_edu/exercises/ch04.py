@@ -13,12 +13,12 @@ from ..grading import Exercise
 # %% ../../nbs/9_appendix/solutions/ch04.ipynb #d0bce877
 EXERCISES = {}
 
-# %% ../../nbs/9_appendix/solutions/ch04.ipynb #874dbc70
+# %% ../../nbs/9_appendix/solutions/ch04.ipynb #9673cbc4
 def nearest_solution(vectors, codebook):
     """For each row of `vectors` the number of the nearest row of `codebook`."""
     return torch.cdist(vectors, codebook).argmin(dim=1)
 
-
+# %% ../../nbs/9_appendix/solutions/ch04.ipynb #874dbc70
 def _nearest_cases():
     generator = torch.Generator().manual_seed(41)
     by_hand = (torch.tensor([[0.0, 0.0], [4.0, 4.0], [1.0, 0.0]]), torch.tensor([[5.0, 5.0], [-0.5, 0.0]]))
@@ -73,7 +73,7 @@ EXERCISES["04-3"] = Exercise(
     },
 )
 
-# %% ../../nbs/9_appendix/solutions/ch04.ipynb #9ba4ff0a
+# %% ../../nbs/9_appendix/solutions/ch04.ipynb #720ad950
 def _counts(codes, labels, num_codes):
     table = torch.zeros(10, codes.shape[1], num_codes)
     for digit in range(10):
@@ -87,7 +87,7 @@ def count_codes_solution(codes, labels, num_codes):
     table = _counts(codes, labels, num_codes)
     return table / table.sum(-1, keepdim=True)
 
-
+# %% ../../nbs/9_appendix/solutions/ch04.ipynb #9ba4ff0a
 def _count_cases():
     generator = torch.Generator().manual_seed(44)
 

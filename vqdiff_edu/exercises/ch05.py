@@ -15,13 +15,13 @@ from ..grading import Exercise
 # %% ../../nbs/9_appendix/solutions/ch05.ipynb #09904128
 EXERCISES = {}
 
-# %% ../../nbs/9_appendix/solutions/ch05.ipynb #234506c8
+# %% ../../nbs/9_appendix/solutions/ch05.ipynb #395e4f45
 def add_noise_solution(x, noise, t):
     """cos(πt/2) x + sin(πt/2) noise, one t for each picture."""
     angle = (t * math.pi / 2).view(-1, 1, 1, 1)
     return angle.cos() * x + angle.sin() * noise
 
-
+# %% ../../nbs/9_appendix/solutions/ch05.ipynb #234506c8
 def _noise_cases():
     generator = torch.Generator().manual_seed(51)
 
@@ -84,7 +84,7 @@ EXERCISES["05-3"] = Exercise(
     },
 )
 
-# %% ../../nbs/9_appendix/solutions/ch05.ipynb #c49eab86
+# %% ../../nbs/9_appendix/solutions/ch05.ipynb #3d841186
 def _weights(t):
     return math.cos(t * math.pi / 2), math.sin(t * math.pi / 2)
 
@@ -94,7 +94,7 @@ def step_back_solution(x, guess, t, s):
     (a_t, b_t), (a_s, b_s) = _weights(t), _weights(s)
     return a_s * guess + b_s * (x - a_t * guess) / b_t
 
-
+# %% ../../nbs/9_appendix/solutions/ch05.ipynb #c49eab86
 def _step_cases():
     generator = torch.Generator().manual_seed(54)
 

@@ -32,14 +32,14 @@ EXERCISES["06-1"] = Exercise(
     atol=2e-4,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch06.ipynb #ed79917e
+# %% ../../nbs/9_appendix/solutions/ch06.ipynb #1722c32d
 def debiased_average(values, decay):
     average = torch.zeros_like(values[0])
     for n, value in enumerate(values, start=1):
         average = average + (1 - decay) / (1 - decay**n) * (value - average)
     return average
 
-
+# %% ../../nbs/9_appendix/solutions/ch06.ipynb #ed79917e
 def _average(values, decay, start):
     for value in values:
         start = decay * start + (1 - decay) * value
@@ -79,13 +79,13 @@ EXERCISES["06-2"] = Exercise(
     atol=1e-4,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch06.ipynb #748883b1
+# %% ../../nbs/9_appendix/solutions/ch06.ipynb #769ec01a
 def clip_gradients(gradients, limit):
     norm = torch.cat([g.flatten() for g in gradients]).norm()
     factor = min(1.0, limit / norm.item()) if norm > 0 else 1.0
     return [g * factor for g in gradients]
 
-
+# %% ../../nbs/9_appendix/solutions/ch06.ipynb #748883b1
 def _joint_norm(gradients):
     return torch.cat([g.flatten() for g in gradients]).norm()
 
@@ -139,13 +139,13 @@ EXERCISES["06-4"] = Exercise(
     property="Adam's step does not depend on the scale of the gradient",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch06.ipynb #af369522
+# %% ../../nbs/9_appendix/solutions/ch06.ipynb #92d9a121
 def resumed_rate(lr, warmup, steps, step):
     warm = min(1.0, (step + 1) / max(warmup, 1))
     progress = max(step - warmup, 0) / max(steps - warmup, 1)
     return lr * warm * 0.5 * (1 + math.cos(math.pi * progress))
 
-
+# %% ../../nbs/9_appendix/solutions/ch06.ipynb #af369522
 def _cosine(progress):
     return 0.5 * (1 + math.cos(math.pi * progress))
 

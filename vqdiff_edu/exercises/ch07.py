@@ -33,13 +33,13 @@ EXERCISES["07-1"] = Exercise(
     dtype=False,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch07.ipynb #76ac4823
+# %% ../../nbs/9_appendix/solutions/ch07.ipynb #80a9995e
 def _gaussian_distance(mean_a, cov_a, mean_b, cov_b):
     root_a, root_b = torch.linalg.cholesky(cov_a), torch.linalg.cholesky(cov_b)
     trace = torch.linalg.svdvals(root_a.T @ root_b).sum()
     return (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * trace
 
-
+# %% ../../nbs/9_appendix/solutions/ch07.ipynb #76ac4823
 def _with_trace(trace):
     """The same distance with another idea of the trace."""
 
@@ -92,7 +92,7 @@ EXERCISES["07-2"] = Exercise(
     atol=1e-8,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch07.ipynb #bbe3b673
+# %% ../../nbs/9_appendix/solutions/ch07.ipynb #7c79f48e
 def _mmd2(a, b, *, diagonal=False, cross=2.0, scale=True):
     def kernel(x, y):
         return (x @ y.T / (x.shape[1] if scale else 1) + 1) ** 3
@@ -103,7 +103,7 @@ def _mmd2(a, b, *, diagonal=False, cross=2.0, scale=True):
 
     return within(a) + within(b) - cross * kernel(a, b).mean()
 
-
+# %% ../../nbs/9_appendix/solutions/ch07.ipynb #bbe3b673
 def _mmd2_small_divisor(a, b):
     """Diagonal left out of the sum, but still counted."""
 
@@ -158,7 +158,7 @@ EXERCISES["07-4"] = Exercise(
     property="bias = constant / n",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch07.ipynb #be4d6990
+# %% ../../nbs/9_appendix/solutions/ch07.ipynb #fcd12ab4
 def _slope(u, y):
     return ((u - u.mean()) * (y - y.mean())).sum() / (u - u.mean()).square().sum()
 
@@ -166,7 +166,7 @@ def _slope(u, y):
 def _intercept(u, y):
     return y.mean() - _slope(u, y) * u.mean()
 
-
+# %% ../../nbs/9_appendix/solutions/ch07.ipynb #be4d6990
 def _curves():
     g = torch.Generator().manual_seed(0)
     cases = []
@@ -201,7 +201,7 @@ EXERCISES["07-5"] = Exercise(
     atol=1e-8,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch07.ipynb #bb330d3f
+# %% ../../nbs/9_appendix/solutions/ch07.ipynb #d277050a
 def _frequencies(indices, num_embeddings):
     return torch.bincount(indices.flatten(), minlength=num_embeddings).double() / indices.numel()
 
@@ -209,7 +209,7 @@ def _frequencies(indices, num_embeddings):
 def _entropy(indices, num_embeddings):
     return torch.special.entr(_frequencies(indices, num_embeddings)).sum()
 
-
+# %% ../../nbs/9_appendix/solutions/ch07.ipynb #bb330d3f
 def _code_grids():
     g = torch.Generator().manual_seed(0)
     return [

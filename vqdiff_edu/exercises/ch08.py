@@ -32,11 +32,11 @@ EXERCISES["08-1"] = Exercise(
     rtol=0.0,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch08.ipynb #cec3a571
+# %% ../../nbs/9_appendix/solutions/ch08.ipynb #3713157a
 def my_causal_mask(queries, keys):
     return torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
 
-
+# %% ../../nbs/9_appendix/solutions/ch08.ipynb #cec3a571
 EXERCISES["08-2"] = Exercise(
     "08-2",
     kind="implement",
@@ -67,11 +67,11 @@ EXERCISES["08-2"] = Exercise(
     property="each row has one more True than the row above, and the last row is all True",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch08.ipynb #c937a7f6
+# %% ../../nbs/9_appendix/solutions/ch08.ipynb #1f0d1d9c
 def my_split(x, heads):
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
-
+# %% ../../nbs/9_appendix/solutions/ch08.ipynb #c937a7f6
 def _sequences():
     g = torch.Generator().manual_seed(0)
     return [(torch.randn(2, 3, 8, generator=g), 2), (torch.randn(1, 5, 6, generator=g), 3), (torch.randn(2, 4, 4, generator=g), 1)]
@@ -134,11 +134,11 @@ EXERCISES["08-5"] = Exercise(
     rtol=0.0,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch08.ipynb #9650eab0
+# %% ../../nbs/9_appendix/solutions/ch08.ipynb #f7a14026
 def next_token_loss(logits, tokens):
     return torch.nn.functional.cross_entropy(logits[:, :, :-1], tokens[:, 1:])
 
-
+# %% ../../nbs/9_appendix/solutions/ch08.ipynb #9650eab0
 def _written():
     g = torch.Generator().manual_seed(0)
     return [

@@ -31,7 +31,7 @@ EXERCISES["10-1"] = Exercise(
     },
 )
 
-# %% ../../nbs/9_appendix/solutions/ch10.ipynb #67715900
+# %% ../../nbs/9_appendix/solutions/ch10.ipynb #bf16de79
 def lloyd_round_solution(vectors, centres, idle="stay"):
     """The centres after one round."""
     owner = torch.cdist(vectors, centres).argmin(1)
@@ -44,7 +44,7 @@ def lloyd_round_solution(vectors, centres, idle="stay"):
             moved[k] = 0.0 if idle == "zero" else float("nan")
     return moved
 
-
+# %% ../../nbs/9_appendix/solutions/ch10.ipynb #67715900
 def _median_round(vectors, centres):
     owner = torch.cdist(vectors, centres).argmin(1)
     return torch.stack([vectors[owner == k].median(0).values if (owner == k).any() else centres[k] for k in range(len(centres))])
@@ -94,13 +94,13 @@ EXERCISES["10-3"] = Exercise(
     },
 )
 
-# %% ../../nbs/9_appendix/solutions/ch10.ipynb #c56f1eba
+# %% ../../nbs/9_appendix/solutions/ch10.ipynb #07a42a01
 def distortion_solution(vectors, codebook):
     """Mean squared distance to the nearest code, per dimension."""
     squared = vectors.square().sum(1)[:, None] + codebook.square().sum(1) - 2 * vectors @ codebook.T
     return (vectors - codebook[squared.argmin(1)]).square().mean()
 
-
+# %% ../../nbs/9_appendix/solutions/ch10.ipynb #c56f1eba
 def _distortion_cases():
     generator = torch.Generator().manual_seed(104)
     by_hand = (torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0.0, 0.0], [6.0, 8.0]]))

@@ -33,9 +33,10 @@ EXERCISES["11-1"] = Exercise(
 def _bell(u: float) -> float:
     return math.exp(-u * u / 2) / math.sqrt(2 * math.pi)
 
-# %% ../../nbs/9_appendix/solutions/ch11.ipynb #73d48d46
+# %% ../../nbs/9_appendix/solutions/ch11.ipynb #c822fa01
 _near, _far = _bell(0.6), _bell(2.4)
 
+# %% ../../nbs/9_appendix/solutions/ch11.ipynb #73d48d46
 EXERCISES["11-2"] = Exercise(
     "11-2",
     "compute",

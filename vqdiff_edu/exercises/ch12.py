@@ -13,7 +13,7 @@ from ..grading import Exercise
 # %% ../../nbs/9_appendix/solutions/ch12.ipynb #6ec2c0bf
 EXERCISES = {}
 
-# %% ../../nbs/9_appendix/solutions/ch12.ipynb #f649a088
+# %% ../../nbs/9_appendix/solutions/ch12.ipynb #ea3614d0
 def _five(beta_e=0.25, beta_c=1.0, n=3.0, sign=1.0):
     """The five gradients, with the weights of the two terms."""
     z, e = (0.0, 1.0, 5.0), (0.5, 0.5, 4.0)
@@ -21,7 +21,7 @@ def _five(beta_e=0.25, beta_c=1.0, n=3.0, sign=1.0):
     gaps = [sign * 2 * beta_c / n * (b - a) for a, b in zip(z, e)]
     return tuple([*of_z, gaps[0] + gaps[1], gaps[2]])
 
-
+# %% ../../nbs/9_appendix/solutions/ch12.ipynb #f649a088
 EXERCISES["12-1"] = Exercise(
     "12-1",
     "compute",

@@ -30,12 +30,12 @@ EXERCISES["13-1"] = Exercise(
     dtype=False,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch13.ipynb #d361e0d0
+# %% ../../nbs/9_appendix/solutions/ch13.ipynb #e483eaf3
 def _best_decoder(x, codes, k):
     sums = torch.zeros(k, x.shape[1], dtype=x.dtype).index_add_(0, codes, x)
     return sums / torch.bincount(codes, minlength=k).clamp_min(1)[:, None].to(x.dtype)
 
-
+# %% ../../nbs/9_appendix/solutions/ch13.ipynb #d361e0d0
 def _first_of_each(x, codes, k):
     found = torch.zeros(k, x.shape[1], dtype=x.dtype)
     for row, code in zip(x.flip(0), codes.flip(0)):
@@ -92,7 +92,7 @@ EXERCISES["13-3"] = Exercise(
     dtype=False,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch13.ipynb #c3b88406
+# %% ../../nbs/9_appendix/solutions/ch13.ipynb #4d66f708
 def _bits(p):
     return torch.special.entr(p).sum() / torch.log(torch.tensor(2.0, dtype=p.dtype))
 
@@ -101,7 +101,7 @@ def _label_information(counts):
     p = counts.double() / counts.sum()
     return _bits(p.sum(0)) + _bits(p.sum(1)) - _bits(p)
 
-
+# %% ../../nbs/9_appendix/solutions/ch13.ipynb #c3b88406
 def _rows_as_if_equal(counts):
     rows = counts.double().sum(1, keepdim=True)
     return _label_information(torch.where(rows > 0, counts.double() / rows.clamp_min(1), torch.zeros_like(rows)))

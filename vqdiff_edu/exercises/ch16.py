@@ -33,7 +33,7 @@ EXERCISES["16-1"] = Exercise(
     rtol=0.0,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch16.ipynb #ae727af1
+# %% ../../nbs/9_appendix/solutions/ch16.ipynb #8165ebd7
 def _mirror(v, along):
     along = along / along.norm(dim=-1, keepdim=True)
     return v - 2 * (v * along).sum(-1, keepdim=True) * along
@@ -43,7 +43,7 @@ def rotation_gradient(z_e, z_q, g):
     e, q = z_e / z_e.norm(dim=-1, keepdim=True), z_q / z_q.norm(dim=-1, keepdim=True)
     return _mirror(_mirror(g, q), e + q) * z_q.norm(dim=-1, keepdim=True) / z_e.norm(dim=-1, keepdim=True)
 
-
+# %% ../../nbs/9_appendix/solutions/ch16.ipynb #ae727af1
 def _turned_forward(z_e, z_q, g):
     e, q = z_e / z_e.norm(dim=-1, keepdim=True), z_q / z_q.norm(dim=-1, keepdim=True)
     return _mirror(_mirror(g, e + q), q) * z_q.norm(dim=-1, keepdim=True) / z_e.norm(dim=-1, keepdim=True)

@@ -36,11 +36,11 @@ EXERCISES["20-1"] = Exercise(
     property="the variance is 1 minus the product of the (1 - β), and the mean is 2 times the root of that product",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch20.ipynb #6f510a93
+# %% ../../nbs/9_appendix/solutions/ch20.ipynb #39d397ef
 def alpha_bar_solution(betas, t):
     return (1 - betas[: t + 1]).prod()
 
-
+# %% ../../nbs/9_appendix/solutions/ch20.ipynb #6f510a93
 EXERCISES["20-2"] = Exercise(
     "20-2",
     kind="implement",
@@ -121,11 +121,11 @@ EXERCISES["20-3"] = Exercise(
     property="for standard normal x_start and noise the result has variance 1 at every t",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch20.ipynb #47075832
+# %% ../../nbs/9_appendix/solutions/ch20.ipynb #9649c71e
 def linear_betas_solution(T):
     return torch.linspace(0.1 / T, 20 / T, T, dtype=torch.float64).clamp(max=0.999)
 
-
+# %% ../../nbs/9_appendix/solutions/ch20.ipynb #47075832
 def _line(first, last, T):
     return torch.linspace(first, last, T, dtype=torch.float64).clamp(max=0.999)
 

@@ -13,13 +13,13 @@ from ..grading import Exercise
 # %% ../../nbs/9_appendix/solutions/ch21.ipynb #fc40d9ec
 EXERCISES = {}
 
-# %% ../../nbs/9_appendix/solutions/ch21.ipynb #592c53af
+# %% ../../nbs/9_appendix/solutions/ch21.ipynb #82b9f4ba
 def two_step_answer(x_0=1.0, x_t=0.0, beta=0.19, ab_t=0.81**3, ab_s=0.81**2):
     """Mean and variance of the posterior for one step from 3 back to 2."""
     mean = ab_s**0.5 * beta / (1 - ab_t) * x_0 + (1 - beta) ** 0.5 * (1 - ab_s) / (1 - ab_t) * x_t
     return mean, beta * (1 - ab_s) / (1 - ab_t)
 
-
+# %% ../../nbs/9_appendix/solutions/ch21.ipynb #592c53af
 EXERCISES["21-1"] = Exercise(
     "21-1",
     kind="compute",
@@ -40,7 +40,7 @@ EXERCISES["21-1"] = Exercise(
     atol=2e-6,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch21.ipynb #135a5c87
+# %% ../../nbs/9_appendix/solutions/ch21.ipynb #cac316cd
 def posterior_from_shares(x_0, x_t, ab_t, ab_s):
     """Mean and variance of q(x_s | x_t, x_0) (eq-strided-posterior)."""
     alpha = ab_t / ab_s
@@ -48,7 +48,7 @@ def posterior_from_shares(x_0, x_t, ab_t, ab_s):
     weight_t = alpha.sqrt() * (1 - ab_s) / (1 - ab_t)
     return weight_0 * x_0 + weight_t * x_t, (1 - alpha) * (1 - ab_s) / (1 - ab_t)
 
-
+# %% ../../nbs/9_appendix/solutions/ch21.ipynb #135a5c87
 def _swapped(x_0, x_t, ab_t, ab_s):
     return posterior_from_shares(x_t, x_0, ab_t, ab_s)
 
@@ -87,12 +87,12 @@ EXERCISES["21-2"] = Exercise(
     property="mean and variance of q(x_s | x_t, x_0)",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch21.ipynb #f6fe46b8
+# %% ../../nbs/9_appendix/solutions/ch21.ipynb #a84cc742
 def mean_from_noise(x_t, eps, alpha, alpha_bar):
     """Mean of q(x_{t-1} | x_t, x_0) from the noise (eq-posterior-mean-eps)."""
     return (x_t - (1 - alpha) / (1 - alpha_bar).sqrt() * eps) / alpha.sqrt()
 
-
+# %% ../../nbs/9_appendix/solutions/ch21.ipynb #f6fe46b8
 def _noise_cases():
     rows = [[0.0, 1.0, 0.81, 0.5], [1.0, 0.0, 0.81, 0.5], [0.4, -1.3, 0.99, 0.2], [-2.0, 0.7, 0.001, 1e-5]]
     return [tuple(torch.tensor([v], dtype=torch.float64) for v in row) for row in rows]

@@ -15,12 +15,12 @@ from ..grading import Exercise
 # %% ../../nbs/9_appendix/solutions/ch22.ipynb #153d8137
 EXERCISES = {}
 
-# %% ../../nbs/9_appendix/solutions/ch22.ipynb #2140c651
+# %% ../../nbs/9_appendix/solutions/ch22.ipynb #f6f273a3
 def extra_nats(half=0.5, before=0.64 / 0.36, after=0.36 / 0.64, squares=0.5**2 - 0.3**2):
     """By how much L_1 rises when the guess at 0.8 goes from 0.5 to 0.3."""
     return half * (before - after) * squares
 
-
+# %% ../../nbs/9_appendix/solutions/ch22.ipynb #2140c651
 EXERCISES["22-1"] = Exercise(
     "22-1",
     kind="compute",
@@ -48,13 +48,13 @@ EXERCISES["22-2"] = Exercise(
     property="what an absolute error finds",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch22.ipynb #44ab9011
+# %% ../../nbs/9_appendix/solutions/ch22.ipynb #2311583f
 def simple_loss(predict, x_start, alpha_bar, noise):
     """‖ε - ε_θ(x_t)‖², a mean over the elements of each example."""
     x_t = alpha_bar.sqrt() * x_start + (1 - alpha_bar).sqrt() * noise
     return (predict(x_t, alpha_bar) - noise).square().mean(1)
 
-
+# %% ../../nbs/9_appendix/solutions/ch22.ipynb #44ab9011
 def _variance_for_deviation(predict, x_start, alpha_bar, noise):
     return (predict(alpha_bar.sqrt() * x_start + (1 - alpha_bar) * noise, alpha_bar) - noise).square().mean(1)
 
@@ -96,13 +96,13 @@ EXERCISES["22-3"] = Exercise(
     property="the squared error of the noise, a mean for each example",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch22.ipynb #bc8e4ecb
+# %% ../../nbs/9_appendix/solutions/ch22.ipynb #f61a4567
 def list_denoiser(data, x, alpha_bar):
     """E[x_0 | x_t = x] for data that are a list, [n, d], each entry equally likely."""
     squared = (x - alpha_bar.sqrt() * data).square().sum(1)
     return torch.softmax(-squared / (2 * (1 - alpha_bar)), 0) @ data
 
-
+# %% ../../nbs/9_appendix/solutions/ch22.ipynb #bc8e4ecb
 def _plain_exponentials(data, x, alpha_bar):
     weight = (-(x - alpha_bar.sqrt() * data).square().sum(1) / (2 * (1 - alpha_bar))).exp()
     return weight @ data / weight.sum()

@@ -29,12 +29,12 @@ EXERCISES["23-1"] = Exercise(
     property="a x_0 + b eps must give x_t back",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch23.ipynb #4f8cb2b9
+# %% ../../nbs/9_appendix/solutions/ch23.ipynb #e6f0ab4a
 def v_from_eps(eps, x_t, alpha_bar):
     """v for a predicted eps (from eq-from-v)."""
     return (eps - (1 - alpha_bar).sqrt() * x_t) / alpha_bar.sqrt()
 
-
+# %% ../../nbs/9_appendix/solutions/ch23.ipynb #4f8cb2b9
 def _v_cases():
     rows = [[1.1, 1.0, 0.36], [0.0, 1.0, 0.36], [-0.7, 0.2, 0.99], [2.0, -1.5, 0.01]]
     return [tuple(torch.tensor([v], dtype=torch.float64) for v in row) for row in rows]
@@ -92,13 +92,13 @@ EXERCISES["23-4"] = Exercise(
     property="min(SNR, 5) / (1 + SNR)",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch23.ipynb #21587cb4
+# %% ../../nbs/9_appendix/solutions/ch23.ipynb #39a7533d
 def raw_target(x_start, noise, alpha_bar, sigma_data):
     """What the raw network of EDM's preconditioning should return."""
     a, b = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
     return (b * x_start / sigma_data - a * sigma_data * noise) / (a**2 * sigma_data**2 + b**2).sqrt()
 
-
+# %% ../../nbs/9_appendix/solutions/ch23.ipynb #21587cb4
 def _by_definition(x_start, noise, alpha_bar, sigma_data):
     a, b = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
     size = (a**2 * sigma_data**2 + b**2).sqrt()

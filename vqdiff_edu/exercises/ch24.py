@@ -13,12 +13,12 @@ from ..grading import Exercise
 # %% ../../nbs/9_appendix/solutions/ch24.ipynb #890604be
 EXERCISES = {}
 
-# %% ../../nbs/9_appendix/solutions/ch24.ipynb #0aaadf23
+# %% ../../nbs/9_appendix/solutions/ch24.ipynb #e32bb5da
 def trailing(num_timesteps, num_inference_steps):
     """Falling timesteps, 0-based, of trailing spacing."""
     return [round(num_timesteps - k * num_timesteps / num_inference_steps) - 1 for k in range(num_inference_steps)]
 
-
+# %% ../../nbs/9_appendix/solutions/ch24.ipynb #0aaadf23
 EXERCISES["24-1"] = Exercise(
     "24-1",
     kind="implement",

@@ -13,13 +13,13 @@ from ..grading import Exercise
 # %% ../../nbs/9_appendix/solutions/ch25.ipynb #f0f1ea8e
 EXERCISES = {}
 
-# %% ../../nbs/9_appendix/solutions/ch25.ipynb #17c5c4dc
+# %% ../../nbs/9_appendix/solutions/ch25.ipynb #9fd5ede1
 def fold(x):
     """pixel_unshuffle by two, from reshape and permute."""
     b, c, h, w = x.shape
     return x.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 2, 4).reshape(b, 4 * c, h // 2, w // 2)
 
-
+# %% ../../nbs/9_appendix/solutions/ch25.ipynb #17c5c4dc
 def _fold_cases():
     return [(torch.arange(4.0).reshape(1, 1, 2, 2),), (torch.arange(16.0).reshape(1, 1, 4, 4),), (torch.randn(2, 3, 4, 6),)]
 

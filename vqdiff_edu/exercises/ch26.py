@@ -27,14 +27,14 @@ EXERCISES["26-1"] = Exercise(
     atol=5e-3,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch26.ipynb #26500004
+# %% ../../nbs/9_appendix/solutions/ch26.ipynb #99f3b2b8
 def my_loss(model, x, label, t, noise, alpha_bars):
     """Mean squared error in v at a step and a noise for each digit."""
     alpha_bar = alpha_bars[t].view(-1, 1, 1, 1)
     a, b = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
     return (model(a * x + b * noise, t, label) - (a * noise - b * x)).square().mean()
 
-
+# %% ../../nbs/9_appendix/solutions/ch26.ipynb #26500004
 def _network(x_t, t, label):
     """Stands for a network: depends on all it is told."""
     return torch.tanh(x_t) * (1 + 0.1 * label.view(-1, 1, 1, 1)) + 0.001 * t.view(-1, 1, 1, 1)
@@ -106,7 +106,7 @@ EXERCISES["26-3"] = Exercise(
     atol=0.5,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch26.ipynb #26500008
+# %% ../../nbs/9_appendix/solutions/ch26.ipynb #da2f0c8f
 def choose(rows, least):
     """rows: pairs (distance, share of labels right) -> the place of the rule to ship."""
     fit_to_ship = [k for k, (_, right) in enumerate(rows) if right >= least]
@@ -114,7 +114,7 @@ def choose(rows, least):
         return max(range(len(rows)), key=lambda k: rows[k][1])
     return min(fit_to_ship, key=lambda k: rows[k][0])
 
-
+# %% ../../nbs/9_appendix/solutions/ch26.ipynb #26500008
 def _choices():
     rows = [(0.80, 0.955), (0.45, 0.983), (0.62, 0.990), (0.58, 0.991), (0.95, 0.996)]
     return [(rows, 0.99), (rows, 0.98), (rows, 0.999), (rows[::-1], 0.99)]

@@ -47,12 +47,12 @@ EXERCISES["32-2"] = Exercise(
     atol=1e-4,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch32.ipynb #10facf9e
+# %% ../../nbs/9_appendix/solutions/ch32.ipynb #b8f95920
 def whiten_solution(vectors, mean, directions, variances, channels):
     """Principal components in units of their own deviations."""
     return (vectors - mean) @ directions[:, :channels] / variances[:channels].sqrt()
 
-
+# %% ../../nbs/9_appendix/solutions/ch32.ipynb #10facf9e
 def _whiten_cases():
     cases = []
     for seed, n, dim, channels in ((0, 3, 2, 1), (1, 5, 3, 2), (2, 6, 4, 4)):
@@ -91,12 +91,12 @@ EXERCISES["32-3"] = Exercise(
     property="on data with this mean and covariance each returned column has mean 0 and variance 1",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch32.ipynb #2aecdf5a
+# %% ../../nbs/9_appendix/solutions/ch32.ipynb #f1206f64
 def steps_to_win_solution(a, b, d):
     """The smallest whole number of guided steps above d / 2 (a - b)."""
     return int(d / (2 * (a - b))) + 1 if a > b else 0
 
-
+# %% ../../nbs/9_appendix/solutions/ch32.ipynb #2aecdf5a
 def _without_guidance(a, b, d):
     return int(d / (a - b)) + 1 if a > b else 0
 

@@ -34,13 +34,13 @@ EXERCISES["40-1"] = Exercise(
     property="3 log2(40) less the bit that is folded away in 39 of 40 scenes",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch40.ipynb #4ad9ba9b
+# %% ../../nbs/9_appendix/solutions/ch40.ipynb #40244c28
 def clipped_solution(candidate, reference, n):
     words = candidate.split()
     found = (ngrams(words, n) & ngrams(reference.split(), n)).total()
     return found, max(len(words) - n + 1, 0)
 
-
+# %% ../../nbs/9_appendix/solutions/ch40.ipynb #4ad9ba9b
 def _unclipped_counts(candidate, reference, n):
     words, known = candidate.split(), ngrams(reference.split(), n)
     return sum(run in known for run in ngrams(words, n).elements()), max(len(words) - n + 1, 0)
@@ -80,14 +80,14 @@ EXERCISES["40-2"] = Exercise(
     property="found never exceeds possible, and a run counts at most as often as the reference has it",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch40.ipynb #47c56a5f
+# %% ../../nbs/9_appendix/solutions/ch40.ipynb #36529bb7
 def relation_solution(first, second):
     down, right = (second[:2] + second[2] / 2 - first[:2] - first[2] / 2).tolist()
     if abs(down) > abs(right):
         return "above" if down > 0 else "below"
     return "left of" if right > 0 else "right of"
 
-
+# %% ../../nbs/9_appendix/solutions/ch40.ipynb #47c56a5f
 def _boxes_of_solution_40_3():
     pairs = [[(2, 10, 22), (40, 12, 14)], [(30, 5, 14), (4, 3, 22)], [(8, 2, 14), (10, 30, 14)], [(8, 36, 22), (10, 4, 14)]]
     pairs += [[(0, 30, 22), (20, 12, 14)], [(20, 12, 14), (0, 30, 22)]]
@@ -151,12 +151,12 @@ EXERCISES["40-5"] = Exercise(
     property="what is left out cannot be wrong",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch40.ipynb #da264a63
+# %% ../../nbs/9_appendix/solutions/ch40.ipynb #557222ff
 def digits_without_pairing_solution(truth, told):
     have, said = (Counter(thing.digit for thing in scene.things) for scene in (truth, told))
     return (have & said).total() / have.total()
 
-
+# %% ../../nbs/9_appendix/solutions/ch40.ipynb #da264a63
 def _pairs_of_solution_40_6():
     captions = [
         ("a small faint 3 above a large bold 4", "a large bold 4 above a small faint 3"),

@@ -32,12 +32,12 @@ EXERCISES["41-1"] = Exercise(
     atol=6e-5,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch41.ipynb #206282de
+# %% ../../nbs/9_appendix/solutions/ch41.ipynb #d0b2203f
 def caption_nats_solution(logits, tokens, pad):
     """-log q(caption | scene): the sum over words, the end mark included."""
     return F.cross_entropy(logits, tokens[:, 1:], ignore_index=pad, reduction="none").sum(1)
 
-
+# %% ../../nbs/9_appendix/solutions/ch41.ipynb #206282de
 def _unshifted_caption(logits, tokens, pad):
     return F.cross_entropy(logits, tokens[:, :-1], ignore_index=pad, reduction="none").sum(1)
 
@@ -118,7 +118,7 @@ EXERCISES["41-4"] = Exercise(
     property="the target of position i is its own input",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch41.ipynb #1cd01fc3
+# %% ../../nbs/9_appendix/solutions/ch41.ipynb #cc75d261
 def attention_on_box_solution(heat, box):
     """heat [7, 7], box (top, left, side) in pixels."""
     top, left, side = box
@@ -126,7 +126,7 @@ def attention_on_box_solution(heat, box):
     picture[..., top : top + side, left : left + side] = 1
     return (heat * F.avg_pool2d(picture, 8)[0, 0]).sum()
 
-
+# %% ../../nbs/9_appendix/solutions/ch41.ipynb #1cd01fc3
 def _axes_exchanged(heat, box):
     return attention_on_box_solution(heat, (box[1], box[0], box[2]))
 

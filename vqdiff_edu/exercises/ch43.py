@@ -27,13 +27,13 @@ EXERCISES["43-1"] = Exercise(
     property="frames come once a hop, bins lie rate / points apart",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch43.ipynb #bc3b0105
+# %% ../../nbs/9_appendix/solutions/ch43.ipynb #f834fa96
 def frame_power_solution(x, w):
     spectrum = torch.fft.rfft(x * w).abs().square() / (len(x) * w.square().sum())
     last = len(spectrum) - 1 if len(x) % 2 == 0 else len(spectrum)
     return torch.cat([spectrum[:1], 2 * spectrum[1:last], spectrum[last:]])
 
-
+# %% ../../nbs/9_appendix/solutions/ch43.ipynb #bc3b0105
 def _frame_power_slip(sides, divisor):
     "A wrong frame power: its factors per bin, and what it divides by."
 
@@ -103,13 +103,13 @@ EXERCISES["43-3"] = Exercise(
     atol=1e-3,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch43.ipynb #e505bc9c
+# %% ../../nbs/9_appendix/solutions/ch43.ipynb #311742b3
 def hide_frames_solution(x, first, width):
     frame = torch.arange(x.shape[2])
     hidden = (frame >= first[:, None]) & (frame < (first + width)[:, None])
     return torch.where(hidden[:, None], x.mean((1, 2), keepdim=True), x)
 
-
+# %% ../../nbs/9_appendix/solutions/ch43.ipynb #e505bc9c
 def _hide_frames_slip(fill, inclusive=False, bands=False):
     "A wrong stripe: what it fills with, one frame too wide, or over bands."
 

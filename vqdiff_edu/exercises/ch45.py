@@ -28,13 +28,13 @@ EXERCISES["45-1"] = Exercise(
     property="it never falls, lies in [0, 1] and ends at 1",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch45.ipynb #a6ea1b20
+# %% ../../nbs/9_appendix/solutions/ch45.ipynb #61076871
 def energy_curve_solution(samples, length, frames):
     heard = torch.cat([torch.zeros(1, dtype=torch.float64), samples[:length].double().square().cumsum(0)])
     ends = length * torch.arange(1, frames + 1) // frames
     return (heard[ends] / heard[-1]).float()
 
-
+# %% ../../nbs/9_appendix/solutions/ch45.ipynb #a6ea1b20
 def _writing_energy_at(samples, length, ends, power=2):
     "A curve read off at other places, or of another power."
     heard = torch.cat([torch.zeros(1, dtype=torch.float64), samples[:length].double().abs().pow(power).cumsum(0)])
@@ -77,7 +77,7 @@ EXERCISES["45-2"] = Exercise(
     property="it never falls, it ends at exactly 1, and neither a gain nor more padding changes it",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch45.ipynb #7c509864
+# %% ../../nbs/9_appendix/solutions/ch45.ipynb #01f365ee
 def queue_distance_solution(mask, neighbours=8, on_ink=True, at_once=False, from_the_end=False):
     h, w = mask.shape
     found = torch.full((h, w), torch.inf)
@@ -99,7 +99,7 @@ def queue_distance_solution(mask, neighbours=8, on_ink=True, at_once=False, from
         count = 0 if at_once else int(found[queue[-1]]) + 1
     return found.masked_fill(~mask, torch.inf)
 
-
+# %% ../../nbs/9_appendix/solutions/ch45.ipynb #7c509864
 def _writing_mask_cases():
     generator = torch.Generator().manual_seed(3)
     ring = torch.tensor([[0, 1, 1, 0], [0, 0, 0, 1], [1, 0, 1, 0], [0, 1, 0, 0]], dtype=torch.bool)

@@ -37,11 +37,11 @@ EXERCISES["46-1"] = Exercise(
     rtol=1e-3,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch46.ipynb #44288a3d
+# %% ../../nbs/9_appendix/solutions/ch46.ipynb #1091e39e
 def shared_noise_solution(own, common, rho):
     return rho**0.5 * common + (1 - rho) ** 0.5 * own
 
-
+# %% ../../nbs/9_appendix/solutions/ch46.ipynb #44288a3d
 def _film_noise_cases():
     g = torch.Generator().manual_seed(45)
     sizes = [((2, 1), 0.5), ((3, 2, 2), 0.25), ((4, 1, 3, 3), 0.0), ((2, 3), 1.0), ((16, 2, 2, 2), 0.81)]
@@ -92,13 +92,13 @@ EXERCISES["46-3"] = Exercise(
     rtol=1e-3,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch46.ipynb #447e5aa5
+# %% ../../nbs/9_appendix/solutions/ch46.ipynb #174f9021
 def through_time_solution(h, frames):
     n, c, height, width = h.shape
     films = h.reshape(n // frames, frames, c, height * width)
     return films.permute(0, 3, 1, 2).reshape(-1, frames, c)
 
-
+# %% ../../nbs/9_appendix/solutions/ch46.ipynb #447e5aa5
 def _fold_cases():
     sizes = [((4, 1, 1, 2), 2), ((6, 2, 2, 3), 3), ((6, 3, 2, 2), 2), ((4, 2, 3, 3), 4)]
     return [(torch.arange(float(torch.Size(size).numel())).reshape(size), frames) for size, frames in sizes]

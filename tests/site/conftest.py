@@ -1,0 +1,109 @@
+"""The whole book as pages, made once for all workers, and a Chromium to open them. What is missing is named, and the tests are skipped."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from filelock import FileLock
+
+import live
+from bookdata import ROOT, Book
+
+from .pages import Page
+
+AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
+MINUTE = 60_000
+
+
+def made(folder: Path) -> None:
+    """What `make book` makes, but for the tour's run, the models of the live figures and the PDF."""
+    for script in ("render.py", "ebook.py"):
+        done = subprocess.run(
+            [sys.executable, f"scripts/{script}", "--out", str(folder)], cwd=ROOT, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    shutil.copytree(ROOT / "live", folder / "live", dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The folder of the pages."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "popen-gw" in base.name else base) / "book"  # the workers of pytest-xdist share a parent
+    with FileLock(f"{shared}.lock"):
+        if not (shared / "done").exists():
+            shared.mkdir(exist_ok=True)
+            made(shared)
+            (shared / "done").touch()
+    return shared.resolve()
+
+
+@pytest.fixture(scope="session")
+def pages(site):
+    """Every page by its name below the site."""
+    base = "/" + Book().settings["repo"]
+    return {page.name: page for page in (Page(path, site, base) for path in sorted(site.rglob("*.html")))}
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is missing: NO PAGE IS TRIED IN A BROWSER (pip install playwright)"
+    )
+    path = live.chromium()
+    with sync_api.sync_playwright() as running:
+        try:
+            browser = running.chromium.launch(executable_path=path, args=live.FLAGS)
+        except sync_api.Error as problem:
+            pytest.skip(
+                f"no Chromium starts: NO PAGE IS TRIED IN A BROWSER (apt install chromium, or playwright install chromium): {str(problem)[:80]}"
+            )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def address(site):
+    server = live.serve(site)
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+
+
+@pytest.fixture
+def visit(chromium, address):
+    """visit("index.html", width=390, theme="dark") opens a page; `complaints` are what it said to the console or asked of others."""
+    contexts = []
+
+    def opened(name: str, width: int = 1280, theme: str = "light"):
+        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        context.set_default_timeout(MINUTE)
+        contexts.append(context)
+        page, complaints = context.new_page(), []
+        page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
+        page.on("pageerror", lambda problem: complaints.append(str(problem)))
+        page.on("request", lambda r: r.url.startswith((address, "data:", "blob:")) or complaints.append(f"asks for {r.url}"))
+        page.goto(address + name)
+        return SimpleNamespace(page=page, complaints=complaints, context=context)
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def axe():
+    """axe-core at the version of package-lock.json; npm brings it once."""
+    with FileLock(AXE.parents[2] / ".axe.lock"):
+        if not AXE.exists() and (npm := shutil.which("npm", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")):
+            path = f"{Path(npm).parent}{os.pathsep}{os.environ['PATH']}"  # npm finds node beside itself
+            command = [npm, "ci", "--prefix", str(AXE.parents[2]), "--no-audit", "--no-fund"]
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, timeout=120)
+    if not AXE.exists():
+        pytest.skip("axe-core is missing: NOBODY LOOKS FOR BARRIERS (npm ci --prefix tests/site)")
+    return AXE.read_text(encoding="utf-8")
