@@ -12,6 +12,7 @@ A reference, link, citation or formula that cannot be resolved is named, and the
 import argparse
 import base64
 import html
+import io
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pypandoc
+from PIL import Image
 
 import live
 from bookdata import ROOT, Book, Cell, cells_of, number_of, split_directives
@@ -90,9 +92,10 @@ class Media:
         """A URL for data in base64."""
         if self.folder is None:
             return f"data:{kind};base64,{data.strip()}"
+        content, kind = lighter(base64.b64decode(data), kind)
         name = f"{len(self.saved) + 1}.{kind.partition('/')[2].removeprefix('x-').replace('jpeg', 'jpg')}"
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / name).write_bytes(base64.b64decode(data))
+        (self.folder / name).write_bytes(content)
         self.saved.append(name)
         return f"{self.folder.name}/{name}"
 
@@ -319,6 +322,15 @@ def folded(media: Media, pieces: list[str | Fold]) -> list[str]:
     return texts
 
 
+def lighter(content: bytes, kind: str) -> tuple[bytes, str]:
+    """A large PNG as lossless WebP, which is half its size."""
+    if kind != "image/png" or len(content) < 48_000:
+        return content, kind
+    packed = io.BytesIO()
+    Image.open(io.BytesIO(content)).save(packed, "WEBP", lossless=True, method=2, quality=40)
+    return (packed.getvalue(), "image/webp") if len(packed.getvalue()) < len(content) else (content, kind)
+
+
 def raw(text: str) -> str:
     return f"{FENCE}{{=html}}\n{text}\n{FENCE}"
 
@@ -486,7 +498,7 @@ def meta(chapter: Chapter) -> str:
 
 
 def first_picture(chapter: Chapter) -> str:
-    return next((name for name in chapter.media.saved if name.endswith(".png")), "")
+    return next((name for name in chapter.media.saved if name.endswith((".png", ".webp"))), "")
 
 
 def page_title(chapter: Chapter) -> str:

@@ -70,7 +70,7 @@ class Page:
         """Bytes that come when the page is opened and read to its end, films and sounds apart."""
         files = {
             self.file(link)
-            for link in [*self.reader.loads, *(link for link in self.reader.lazy if link.endswith((".png", ".jpg", ".gif")))]
+            for link in [*self.reader.loads, *(link for link in self.reader.lazy if link.endswith((".png", ".webp", ".jpg", ".gif")))]
         }
         return self.path.stat().st_size + sum(file.stat().st_size for file in files if file.exists())
 
