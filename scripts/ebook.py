@@ -110,9 +110,7 @@ def text_of(chapter: Chapter, folder: Path, targets, pages) -> str:
                 markdown(here, cell.source, targets, pages),
                 flags=re.M | re.S,
             )
-            text = re.sub(
-                rf"{render.FENCE}\{{=html\}}\n<link [^\n]*<script [^\n]*\n{render.FENCE}", "", text
-            )  # what makes a live figure live
+            text = re.sub(r"(`{3,})\{=html\}\n<link [^\n]*<script [^\n]*\n\1", "", text)  # what makes a live figure live
             text = re.sub(r"\]\((?:\.\./)*((?:live|results)/[^)]*)\)", rf"]({ROOT}/\1)", without_site_links(text))
             pieces.append(with_numbers(here, text, levels))
         elif cell.kind == "code":

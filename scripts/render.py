@@ -261,8 +261,10 @@ def markdown(chapter: Chapter, text: str, targets: dict[str, Target], pages: dic
 
 def actions(chapter: Chapter, colab: str) -> str:
     """What can be done with a chapter's notebook, in place of its badge."""
-    file = f"[Notebook]({chapter.source.name}){{download=''}}"
-    return f"::: {{.actions}}\n[Open in Colab]({colab}) {file} [Source]({BOOK.source_of(chapter.file)})\n:::\n"
+    file = f'<a href="{chapter.source.name}" download>Notebook</a>'
+    solutions = ROOT / "nbs" / "9_appendix" / "solutions" / f"ch{chapter.number.zfill(2)}.ipynb"
+    answers = f" [Solutions]({os.path.relpath(solutions, chapter.source.parent)})" if solutions.exists() else ""
+    return f"::: {{.actions}}\n[Open in Colab]({colab}) {file} [Source]({BOOK.source_of(chapter.file)}){answers}\n:::\n"
 
 
 def numbered(targets: dict[str, Target], label: str) -> str:

@@ -68,6 +68,14 @@ def test_films_sounds_and_players_have_names(pages):
         assert not re.search(r"<img\b(?![^>]*\balt=\"[^\"])", page.text), name
 
 
+def test_a_chapter_hands_out_its_notebook(pages):
+    for nb in BOOK.chapters:
+        page = pages[nb.rel.replace(".ipynb", ".html")]
+        assert page.reader.links.count(nb.path.name) == 2, nb.rel  # at the head and at the foot
+        assert page.file(nb.path.name).read_bytes() == nb.path.read_bytes()
+        assert BOOK.colab_of(nb.rel) in page.reader.links
+
+
 def test_exercises_lead_to_their_solutions_and_back(pages):
     asked = {}
     for nb in BOOK.chapters:
