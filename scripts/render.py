@@ -624,7 +624,7 @@ def render_single(source: Path, target: Path) -> None:
     chapters = read_book()
     original = next((c for c in chapters if c.source.name == source.name), Chapter(ROOT / "nbs" / source.name))
     alone = Chapter(original.source, cells=read_cells(source))
-    alone.title = title_of(alone)
+    alone.title, alone.promise = title_of(alone), promise_of(alone)
     headings([alone])
     targets, pages = number_book(chapters), {c.source.resolve(): c for c in chapters}
     contents, body = body_of(alone, targets, pages)

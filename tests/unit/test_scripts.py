@@ -171,6 +171,14 @@ def test_render_loads_nothing_from_outside(render):
     assert "x.org/a" not in made and "b.svg" not in made and "var a;" in made
 
 
+def test_a_notebook_can_stand_alone(render):
+    page(render, text("# A"))
+    made = render.ROOT / "_docs" / "tour" / "index.html"
+    render.render_single(render.ROOT / "nbs" / "22_b.ipynb", made)
+    assert "22 B, on this machine" in made.read_text() and (render.ROOT / "_docs" / "site" / "page.css").exists()
+    assert 'href="../site/page.css"' in made.read_text()
+
+
 def test_callout_keeps_its_title_and_is_no_section(render):
     made = page(
         render,
