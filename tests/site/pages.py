@@ -72,6 +72,8 @@ class Page:
             self.file(link)
             for link in [*self.reader.loads, *(link for link in self.reader.lazy if link.endswith((".png", ".webp", ".jpg", ".gif")))]
         }
+        if "<math" in self.text:
+            files.add(self.site / "site" / "math.woff2")
         return self.path.stat().st_size + sum(file.stat().st_size for file in files if file.exists())
 
 
