@@ -181,9 +181,11 @@ def write_epub(text: str, out: Path, folder: Path) -> None:
             new.writestr(item, data, zipfile.ZIP_STORED if item.filename == "mimetype" else zipfile.ZIP_DEFLATED)
 
 
-def write_pdf(text: str, out: Path, folder: Path) -> None:
-    """The PDF, set by Typst; an equation's number stands at its right."""
+def write_pdf(text: str, out: Path, folder: Path) -> list[Path]:
+    """The PDF, set by Typst; an equation's number stands at its right.  What Typst cannot set costs the PDF and not the pages: it is said, and [] returned."""
     import typst
+
+    out.unlink(missing_ok=True)
 
     begin, middle = ("\n```{=typst}\n" + code + "\n```\n" for code in ("#grid(columns: (1fr, auto), align: horizon, [", "], ["))
     equation = re.compile(r"(::: \{#eq-[\w-]+ \.equation\}\n)(\$\$.*?\$\$)\n\n\[(\([\w.]+\))\]\{\.eqno\}\n:::", re.S)
@@ -201,7 +203,12 @@ def write_pdf(text: str, out: Path, folder: Path) -> None:
     options += ["-V", "papersize=a4", "-V", "fontsize=10pt", f"--include-in-header={HERE / 'book.typ'}"]
     (folder / "page.yaml").write_text("margin: {x: 2cm, top: 2cm, bottom: 2.4cm}\n")
     pandoc(text, *options, f"--metadata-file={folder / 'page.yaml'}", "-o", str(folder / "book.typ"))
-    typst.compile(str(folder / "book.typ"), output=str(out), root=Path(folder.anchor))
+    try:
+        typst.compile(str(folder / "book.typ"), output=str(out), root=Path(folder.anchor))
+    except typst.TypstError as problem:
+        print(f"NO PDF: Typst could not set it: {problem}", flush=True)
+        return []
+    return [out]
 
 
 def tell(page: Path, made: list[Path]) -> None:
@@ -225,8 +232,7 @@ def main() -> None:
         write_epub(text, target, folder)
         made = [target]
         if not args.no_pdf and find_spec("typst"):
-            made.append(target.with_suffix(".pdf"))
-            write_pdf(text, made[-1], folder)
+            made += write_pdf(text, target.with_suffix(".pdf"), folder)
         tell(args.out / "index.html", made)
     print("; ".join(f"{path.name}: {path.stat().st_size / 2**20:.1f} MB" for path in made))
     if not find_spec("typst"):
