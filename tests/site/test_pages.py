@@ -26,6 +26,11 @@ def test_every_chapter_has_a_page(pages):
     assert set(pages) == expected
 
 
+def test_the_renderers_can_resolve_everything(site):
+    unresolved = (site / "unresolved").read_text(encoding="utf-8")
+    assert not unresolved, unresolved
+
+
 def test_links_and_anchors_lead_somewhere(pages):
     by_path = {page.path: page for page in pages.values()}
     problems = {name: link_problems(page, by_path) for name, page in pages.items()}
