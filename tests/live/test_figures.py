@@ -206,7 +206,7 @@ def test_a_microphone_is_heard_and_filmed(playwright, models, tmp_path):
     figure = seen.wake("speak-a-digit")
     figure.get_by_role("radio", name="5", exact=True).check()
     seen.after("speak-a-digit", lambda: figure.locator(".live-ask").click())
-    found, seconds = seen.after("speak-a-digit", lambda: figure.get_by_role("button", name="Record").click())
+    found, seconds = seen.after("speak-a-digit", lambda: figure.get_by_role("button", name="Record 2 seconds").click())
     browser.close()
     assert not seen.complaints and len(found.samples) < 2.2 * 8000
     filmed_as_torch(found, 4, 5)
