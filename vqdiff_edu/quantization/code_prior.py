@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['encode_codes', 'nats_to_bits', 'CodePrior', 'hide_labels', 'guide', 'beginning', 'drawing', 'PriorTask',
            'PriorDigits', 'prior_batches', 'prior_task', 'code_bits', 'measure_prior', 'prior_recipe', 'make_prior',
-           'maskgit_recipe', 'make_maskgit', 'keep_top_k', 'keep_top_p', 'draw_code', 'MaskedPrior', 'hidden_counts']
+           'maskgit_recipe', 'make_maskgit', 'keep_top_k', 'keep_top_p', 'draw_code', 'hidden_counts', 'MaskedPrior']
 
 # %% ../../nbs/2_quantization/15_code_prior.ipynb #ab2c6241
 import math
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, Int64, UInt8
+from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor, nn
 
 from .. import require
@@ -313,6 +313,15 @@ def draw_code(
         logits = keep_top_p(logits, top_p)
     return sample_token(logits, 1.0, generator)
 
+# %% ../../nbs/2_quantization/15_code_prior.ipynb #334abff0
+def hidden_counts(length: int, steps: int) -> list[int]:
+    """How many of `length` codes are still hidden after each step: length · cos(π/2 · step / steps), rounded down, at least one fewer each time."""
+    counts = [require.whole("length", length, 1)]
+    for step in range(1, require.whole("num_inference_steps", steps, 1, length) + 1):
+        planned = math.floor(length * math.cos(math.pi / 2 * step / steps) + 1e-9)
+        counts.append(max(0, min(planned, counts[-1] - 1)))
+    return counts[1:]
+
 # %% ../../nbs/2_quantization/15_code_prior.ipynb #76a89587
 class MaskedPrior(nn.Module):
     """A transformer that sees all codes but the hidden ones and says what each hidden one may be (MaskGIT, Chang et al. 2022).
@@ -400,12 +409,3 @@ class MaskedPrior(nn.Module):
         for step, left in enumerate(plan, start=1):
             codes = self.reveal(codes, labels, left, noise=choice_temperature * (1 - step / len(plan)), generator=generator, **how)
         return codes
-
-# %% ../../nbs/2_quantization/15_code_prior.ipynb #334abff0
-def hidden_counts(length: int, steps: int) -> list[int]:
-    """How many of `length` codes are still hidden after each step: length · cos(π/2 · step / steps), rounded down, at least one fewer each time."""
-    counts = [require.whole("length", length, 1)]
-    for step in range(1, require.whole("num_inference_steps", steps, 1, length) + 1):
-        planned = math.floor(length * math.cos(math.pi / 2 * step / steps) + 1e-9)
-        counts.append(max(0, min(planned, counts[-1] - 1)))
-    return counts[1:]
