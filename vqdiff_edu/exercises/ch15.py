@@ -52,7 +52,7 @@ def _bits_cases():
         (2 * torch.randn(6, 7, 4, generator=generator, dtype=torch.float64), torch.randint(7, (6, 4), generator=generator)),
     ]
 
-
+# %% ../../nbs/9_appendix/solutions/ch15.ipynb #7f26817b
 EXERCISES["15-2"] = Exercise(
     "15-2",
     kind="implement",
@@ -129,7 +129,7 @@ def _nucleus_cases():
     mixed = torch.randn(9, generator=generator, dtype=torch.float64).softmax(0)
     return [(by_hand, 0.4), (by_hand, 0.7), (by_hand, 0.95), (mixed, 0.55), (mixed, 0.9)]
 
-
+# %% ../../nbs/9_appendix/solutions/ch15.ipynb #99862d6a
 EXERCISES["15-4"] = Exercise(
     "15-4",
     kind="implement",
