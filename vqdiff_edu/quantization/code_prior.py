@@ -244,7 +244,7 @@ def prior_recipe() -> Recipe:
     measure=measure_prior,
     profiles={"smoke": {"dim": 16, "depth": 1}, "laptop": {"dim": 112, "depth": 3}, "gpu": {"dim": 256, "depth": 6}},
     card={
-        "sampling": {"temperature": 1.0},
+        "sampling": {"guidance_scale": 1.45},
         "failures": "A code once drawn is never taken back, so some digits change their mind half way down.",
     },
     parents=("mnist-vqvae",),
