@@ -8,7 +8,7 @@ from vqdiff_edu.diffusion.digits import DigitGenerator, digit_task, generate, ma
 from vqdiff_edu.registry import load_pretrained
 
 
-@pytest.mark.parametrize("name", ["mnist-ddpm", "mnist-latent"])
+@pytest.mark.parametrize("name", ["mnist-ddpm", "mnist-latent", "mnist-prior", "mnist-maskgit"])
 def test_a_generator_draws_what_is_asked(name):
     labels = torch.arange(40) % 10
     images = generate(load_pretrained(name), labels, generator=torch.Generator().manual_seed(0))

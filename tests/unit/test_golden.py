@@ -72,6 +72,16 @@ def scene_vqvae(model, device="cpu"):
     return vqvae_answers(model, pictures(4, 56, 3).to(device), codes.to(device))
 
 
+def mnist_prior(model, device="cpu"):
+    codes = torch.randint(512, (8, 49), generator=seeded(26)).to(device)
+    return {"logits": model.model(codes, LABELS.to(device)), "nats": model.model.nll(codes, LABELS.to(device))}
+
+
+def mnist_maskgit(model, device="cpu"):
+    codes, hidden = torch.randint(512, (8, 49), generator=seeded(27)), torch.rand(8, 49, generator=seeded(28)) < 0.6
+    return {"logits": model.model(codes.masked_fill(hidden, 512).to(device), LABELS.to(device))}
+
+
 def mnist_ddpm(model, device="cpu"):
     x, t, label = (given.to(device) for given in (noise(8, 1, 28, 28, seed=5), STEPS, LABELS))
     return {"labelled": model.model(x, t, label=label), "unlabelled": model.model(x, t)}
@@ -105,6 +115,8 @@ NETWORKS = {  # one pass of each network, on any device
     "digit-classifier": digit_classifier,
     "mnist-vqvae": mnist_vqvae,
     "scene-vqvae": scene_vqvae,
+    "mnist-prior": mnist_prior,
+    "mnist-maskgit": mnist_maskgit,
     "mnist-ddpm": mnist_ddpm,
     "mnist-latent": mnist_latent,
     "spoken-digits": spoken_digits,
