@@ -113,7 +113,13 @@ def test_it_fits_into_the_vqvae(name):
 
 # ---------------------------------------------------------------- gradients
 
-STRAIGHT = {"fsq": lambda z: 1 - z.tanh() ** 2, "lfq": torch.ones_like, "sim": torch.ones_like, "residual": torch.ones_like, "vector": torch.ones_like}
+STRAIGHT = {
+    "fsq": lambda z: 1 - z.tanh() ** 2,
+    "lfq": torch.ones_like,
+    "sim": torch.ones_like,
+    "residual": torch.ones_like,
+    "vector": torch.ones_like,
+}
 
 
 @pytest.mark.parametrize("name", STRAIGHT)
@@ -265,7 +271,10 @@ def test_lfq_entropies_are_those_of_the_whole_table(dim, temperature):
     entropy = lambda p: torch.special.entr(p.clamp_min(1e-300)).sum(-1)  # noqa: E731
     torch.testing.assert_close(doubt, entropy(beliefs).mean())
     torch.testing.assert_close(spread, entropy(beliefs.mean(0)))
-    mine, theirs = (torch.autograd.grad(d - s, z, retain_graph=True)[0] for d, s in ((doubt, spread), (entropy(beliefs).mean(), entropy(beliefs.mean(0)))))
+    mine, theirs = (
+        torch.autograd.grad(d - s, z, retain_graph=True)[0]
+        for d, s in ((doubt, spread), (entropy(beliefs).mean(), entropy(beliefs.mean(0))))
+    )
     torch.testing.assert_close(mine, theirs, atol=1e-9, rtol=1e-5)
 
 
