@@ -92,7 +92,7 @@ class FSQ(nn.Module):
         indices = (digits * worth).sum(1).nan_to_num().long()
         return Quantized(z_q, indices, squeezed.new_zeros(()), perplexity_of(indices, self.num_embeddings, self.training))
 
-# %% ../../nbs/2_quantization/14_codebook_collapse.ipynb #27671862
+# %% ../../nbs/2_quantization/14_codebook_collapse.ipynb #147e10b8
 def pattern_chances(ones: Float[Tensor, "n bits"]) -> Float[Tensor, "n patterns"]:
     """Chance of each of the 2^bits patterns of independent bits, from the chance that each bit is one; the first bit changes fastest."""
     table = ones.new_ones(len(ones), 1)
@@ -100,7 +100,7 @@ def pattern_chances(ones: Float[Tensor, "n bits"]) -> Float[Tensor, "n patterns"
         table = torch.cat([table * (1 - one[:, None]), table * one[:, None]], dim=1)
     return table
 
-
+# %% ../../nbs/2_quantization/14_codebook_collapse.ipynb #43a88cd4
 class LFQ(nn.Module):
     """Lookup-free quantization: the code is the sign of each of `dim` channels, so there are 2^dim codes (Yu et al. 2023).
 
