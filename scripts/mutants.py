@@ -183,8 +183,8 @@ MUTANTS = [
     Mutant(
         "FSQ: the first digit counts most",
         "quantization/quantizers.py",
-        "(sizes.cumprod(0) // sizes).float()",
-        "(sizes.prod() // sizes.cumprod(0)).float()",
+        "sizes.cumprod(0) // sizes",
+        "sizes.prod() // sizes.cumprod(0)",
         "quantizers",
     ),
     Mutant(

@@ -236,6 +236,13 @@ def test_fsq_by_hand():
     assert out.indices.tolist() == [2 + 3 * 2, 1 + 3 * 1]
 
 
+def test_fsq_moved_to_bfloat16_as_a_whole_counts_as_before():
+    """Weights of a module may be halved; what a digit is worth in the index must not be rounded with them."""
+    quantizer = FSQ([7, 5, 5, 5, 5])
+    z = torch.atanh(0.98 * quantizer.codebook)
+    assert torch.equal(quantizer(z.bfloat16()).indices, quantizer.bfloat16()(z.bfloat16()).indices)
+
+
 @pytest.mark.parametrize("levels", [[2], [3, 2], [5, 4, 3], [8, 8, 8]])
 def test_fsq_codes_and_indices_are_in_bijection(levels):
     quantizer, k = FSQ(levels), math.prod(levels)

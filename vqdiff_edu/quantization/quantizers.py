@@ -6,7 +6,7 @@
 __all__ = ['rows_of', 'perplexity_of', 'packed', 'grid_codes', 'FSQ', 'pattern_chances', 'LFQ', 'SimVQ', 'GumbelQuantizer',
            'ResidualVQ']
 
-# %% ../../nbs/2_quantization/14_codebook_collapse.ipynb #310f0b67
+# %% ../../nbs/2_quantization/14_codebook_collapse.ipynb #f5e04f2a
 import math
 from collections.abc import Sequence
 
@@ -18,14 +18,8 @@ from torch import Tensor, nn
 from .. import require
 from .estimators import gumbel_softmax, straight_through
 from .kmeans import nearest_code
-from vqdiff_edu.quantization.vector_quantizer import (
-    Quantized,
-    VectorQuantizer,
-    batch_perplexity,
-    codebook_term,
-    commitment_term,
-    sum_over_processes,
-)
+from .vector_quantizer import Quantized, VectorQuantizer, batch_perplexity, codebook_term, commitment_term
+from .vector_quantizer import sum_over_processes
 
 # %% ../../nbs/2_quantization/14_codebook_collapse.ipynb #eddfc36d
 def rows_of(z_e: Float[Tensor, "batch dim *space"]) -> Float[Tensor, "n dim"]:
@@ -58,7 +52,7 @@ def grid_codes(levels: Sequence[int]) -> Float[Tensor, "k dim"]:
     digits = torch.arange(int(levels.prod()))[:, None] // (levels.cumprod(0) // levels) % levels  # [k, dim]
     return 2 * digits / (levels - 1) - 1
 
-# %% ../../nbs/2_quantization/14_codebook_collapse.ipynb #bbd85c96
+# %% ../../nbs/2_quantization/14_codebook_collapse.ipynb #15ffb4fe
 class FSQ(nn.Module):
     """Finite scalar quantization: each channel is squeezed into (-1, 1) and rounded to one of `levels[i]` values (Mentzer et al. 2023).
 
@@ -73,8 +67,8 @@ class FSQ(nn.Module):
         self.num_embeddings = require.whole("the product of levels", math.prod(self.levels), 2, 2**20)
         sizes = torch.tensor(self.levels)
         self.codebook = nn.Buffer(grid_codes(self.levels), persistent=False)
-        self.reach = nn.Buffer((sizes - 1) / 2, persistent=False)  # half the largest digit of each channel
-        self.worth = nn.Buffer((sizes.cumprod(0) // sizes).float(), persistent=False)  # of a digit, in the index
+        self.sizes = nn.Buffer(sizes, persistent=False)
+        self.worth = nn.Buffer(sizes.cumprod(0) // sizes, persistent=False)  # of a digit, in the index
 
     def normalise(self, vectors: Float[Tensor, "..."], dim: int = -1) -> Float[Tensor, "..."]:
         """Vectors as they are rounded: each number squeezed into (-1, 1)."""
@@ -85,8 +79,9 @@ class FSQ(nn.Module):
         return F.embedding(indices, self.codebook).movedim(-1, 1)
 
     def forward(self, z_e: Float[Tensor, "batch dim *space"]) -> Quantized:
-        reach, worth = (x.view(-1, *[1] * (z_e.ndim - 2)) for x in (self.reach, self.worth))  # [dim, 1, …]
         squeezed = self.normalise(z_e.to(torch.promote_types(z_e.dtype, torch.float32)))
+        sizes, worth = (x.to(squeezed.dtype).view(-1, *[1] * (z_e.ndim - 2)) for x in (self.sizes, self.worth))  # [dim, 1, …]
+        reach = (sizes - 1) / 2
         digits = (reach * squeezed + reach).round()  # 0 … levels - 1
         z_q = straight_through(squeezed, digits / reach - 1).to(z_e.dtype).view(z_e.shape)
         indices = (digits * worth).sum(1).nan_to_num().long()
