@@ -3,7 +3,7 @@
 Each repeat times every contender once, in a new order, so that whatever else the machine does falls on all alike; what is reported is
 the median over repeats of the ratio within a repeat.  Peers get their input in their own preferred layout.  Start-up and revival of codes
 are off for all.  On a CPU the result goes to results/bench.json with the versions; `python -m benchmarks cuda` measures on a GPU, waits for it before
-and after each turn, and prints.
+and after each turn, and prints.  `python -m benchmarks fsq` measures finite scalar quantization alone, which both measure after the vector quantizer.
 """
 
 import json
@@ -19,12 +19,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from vqdiff_edu.quantization.quantizers import FSQ
 from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
 
 RESULT = Path(__file__).resolve().parent.parent / "results" / "bench.json"
 BATCH, DIM, SIDE, K, DECAY, WEIGHT = 256, 64, 7, 512, 0.99, 0.25
 THREADS, WARM_UP, REPEATS = 2, 3, 20
+LEVELS = [8, 8, 8]  # 512 codes as well
 LEAST = {"cpu": 2.5, "cuda": 1.5}  # how many times our time the first peer must take
+LEAST_FSQ = 1.2
 PACKAGES = ("torch", "vector-quantize-pytorch", "diffusers")
 
 Step = Callable[[], Tensor]
@@ -88,6 +91,29 @@ def diffusers(z: Tensor, codebook: Tensor) -> Step:
     return step_of(z, quantize)
 
 
+def fsq_ours(z: Tensor) -> Step:
+    quantizer = FSQ(LEVELS).to(z.device)
+
+    def quantize(leaf: Tensor) -> tuple[Tensor, Tensor]:
+        out = quantizer(leaf)
+        return out.z_q, out.loss
+
+    return step_of(z, quantize)
+
+
+def fsq_lucidrains(z: Tensor) -> Step:
+    """vector-quantize-pytorch's, channel last, with symmetric levels as ours; it computes no perplexity."""
+    from vector_quantize_pytorch import FSQ as Peer
+
+    peer = Peer(LEVELS, preserve_symmetry=True).to(z.device)
+
+    def quantize(leaf: Tensor) -> tuple[Tensor, Tensor]:
+        z_q, _ = peer(leaf)
+        return z_q, z_q.new_zeros(())
+
+    return step_of(z.flatten(2).transpose(1, 2).contiguous(), quantize)
+
+
 def measure(steps: dict[str, Step], wait: Callable[[], None]) -> dict[str, list[float]]:
     """Seconds of every contender in every repeat, in turns; `wait` until the device has done its work."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -115,38 +141,50 @@ def report(seconds: dict[str, list[float]]) -> dict:
     return found
 
 
-def agree(steps: dict[str, Step]) -> float:
+def agree(steps: dict[str, Step]) -> None:
     """Do all contenders compute the same thing? The largest difference of the encoder's gradient, channel last, before any update counts."""
     grads = {name: step() for name, step in steps.items()}
-    flat = {name: (g.movedim(1, -1) if g.ndim == 4 else g).reshape(-1, DIM) for name, g in grads.items()}
-    return max((g - flat["vqdiff_edu"]).abs().max().item() for g in flat.values())
+    flat = {name: (g.movedim(1, -1).flatten(0, -2) if g.ndim == 4 else g.flatten(0, 1)) for name, g in grads.items()}
+    if (apart := max((g - flat["vqdiff_edu"]).abs().max().item() for g in flat.values())) > 1e-6:
+        raise SystemExit(f"the contenders do not compute the same gradient (they differ by {apart:.2g}): nothing to compare")
+
+
+def contest(title: str, steps: dict[str, Step], least: float, device: str) -> tuple[dict, bool]:
+    """Measure and print one table; the numbers, and whether the first peer takes `least` times as long as we do."""
+    agree(steps)
+    found = report(measure(steps, torch.cuda.synchronize if device == "cuda" else lambda: None))
+    where = torch.cuda.get_device_name() if device == "cuda" else f"{THREADS} threads"
+    print(f"{title}, forward and backward, {where}, {REPEATS} repeats in turns")
+    for name, row in found.items():
+        print(f"  {name:26} {row['milliseconds']:8.2f} ms   {row['ratio']:5.2f} times ours (10-90 %: {row['ratio_10_90']})")
+    ratio = found["vector-quantize-pytorch"]["ratio"]
+    print(f"vector-quantize-pytorch takes {ratio:.2f} times as long; asked for: at least {least}: {'yes' if ratio >= least else 'NO'}")
+    return found, ratio >= least
 
 
 def main() -> None:
     torch.set_num_threads(THREADS)
-    generator, device = torch.Generator().manual_seed(0), (sys.argv[1:] or ["cpu"])[0]
+    asked = sys.argv[1:]
+    generator, device = torch.Generator().manual_seed(0), "cuda" if "cuda" in asked else "cpu"
     z, codebook = torch.randn(BATCH, DIM, SIDE, SIDE, generator=generator), torch.randn(K, DIM, generator=generator)
     z, codebook = z.to(device), codebook.to(device)
-    contenders = {"vqdiff_edu": ours, "vector-quantize-pytorch": lucidrains, "diffusers": diffusers}
-    steps = {name: make(z, codebook) for name, make in contenders.items()}
-    if (apart := agree(steps)) > 1e-6:
-        raise SystemExit(f"the contenders do not compute the same gradient (they differ by {apart:.2g}): nothing to compare")
-    found = report(measure(steps, torch.cuda.synchronize if device == "cuda" else lambda: None))
-    where = torch.cuda.get_device_name() if device == "cuda" else f"{THREADS} threads"
-    print(f"VectorQuantizer, forward and backward, [{BATCH}, {DIM}, {SIDE}, {SIDE}], K = {K}, {where}, {REPEATS} repeats in turns")
-    for name, row in found.items():
-        print(f"  {name:26} {row['milliseconds']:8.1f} ms   {row['ratio']:5.2f} times ours (10-90 %: {row['ratio_10_90']})")
-    ratio = found["vector-quantize-pytorch"]["ratio"]
-    print(
-        f"vector-quantize-pytorch takes {ratio:.2f} times as long; asked for: at least {LEAST[device]}: {'yes' if ratio >= LEAST[device] else 'NO'}"
-    )
-    if device == "cuda":
-        raise SystemExit(ratio < LEAST[device])
-    case = {"shape": [BATCH, DIM, SIDE, SIDE], "num_embeddings": K, "ema_decay": DECAY, "commitment_cost": WEIGHT, "threads": THREADS}
-    versions = {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
-    RESULT.write_text(json.dumps({"case": case | {"repeats": REPEATS}, "times": found, "versions": versions}, indent=1) + "\n")
-    print(f"written to {RESULT.relative_to(RESULT.parent.parent)}")
-    raise SystemExit(ratio < LEAST[device])
+    stored, fine = json.loads(RESULT.read_text()) if RESULT.exists() else {}, []
+    if "fsq" not in asked:
+        contenders = {"vqdiff_edu": ours, "vector-quantize-pytorch": lucidrains, "diffusers": diffusers}
+        steps = {name: make(z, codebook) for name, make in contenders.items()}
+        times, ok = contest(f"VectorQuantizer, [{BATCH}, {DIM}, {SIDE}, {SIDE}], K = {K}", steps, LEAST[device], device)
+        case = {"shape": [BATCH, DIM, SIDE, SIDE], "num_embeddings": K, "ema_decay": DECAY, "commitment_cost": WEIGHT, "threads": THREADS}
+        stored |= {"case": case | {"repeats": REPEATS}, "times": times}
+        fine.append(ok)
+    few = z[:, : len(LEVELS)].contiguous()
+    steps = {"vqdiff_edu": fsq_ours(few), "vector-quantize-pytorch": fsq_lucidrains(few)}
+    times, ok = contest(f"FSQ{LEVELS}, {list(few.shape)}", steps, LEAST_FSQ, device)
+    stored |= {"fsq": {"shape": list(few.shape), "levels": LEVELS, "threads": THREADS, "repeats": REPEATS, "times": times}}
+    if device == "cpu":
+        stored |= {"versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}}
+        RESULT.write_text(json.dumps(stored, indent=1) + "\n")
+        print(f"written to {RESULT.relative_to(RESULT.parent.parent)}")
+    raise SystemExit(not all([*fine, ok]))
 
 
 if __name__ == "__main__":

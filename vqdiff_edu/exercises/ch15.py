@@ -29,12 +29,12 @@ EXERCISES["15-1"] = Exercise(
     },
 )
 
-# %% ../../nbs/9_appendix/solutions/ch15.ipynb #1cb3f896
+# %% ../../nbs/9_appendix/solutions/ch15.ipynb #27dc772d
 def message_bits_solution(logits, codes):
     """Bits of each message."""
     return F.cross_entropy(logits, codes, reduction="none").sum(1) / math.log(2)
 
-
+# %% ../../nbs/9_appendix/solutions/ch15.ipynb #1cb3f896
 def _shifted(logits, codes):
     """The answer of each place held against the code before it."""
     late = torch.cat([codes[:, :1], codes[:, :-1]], 1)
@@ -98,7 +98,7 @@ EXERCISES["15-3"] = Exercise(
     },
 )
 
-# %% ../../nbs/9_appendix/solutions/ch15.ipynb #4e538407
+# %% ../../nbs/9_appendix/solutions/ch15.ipynb #40b5b0fa
 def nucleus_solution(probabilities, p):
     """True for the smallest set of codes with mass p or more."""
     order = probabilities.argsort(descending=True)
@@ -107,7 +107,7 @@ def nucleus_solution(probabilities, p):
     kept[order] = before < p
     return kept
 
-
+# %% ../../nbs/9_appendix/solutions/ch15.ipynb #4e538407
 def _without_the_last(probabilities, p):
     order = probabilities.argsort(descending=True)
     kept = torch.zeros(len(probabilities), dtype=torch.bool)
