@@ -13,8 +13,8 @@ from freshness import Package, is_fresh
 BOOK, PACKAGE = Book(), Package()
 MB = 2**20
 WEIGHTS = ROOT / "vqdiff_edu" / "weights"
-BOUNDS = {"parts 1 and 2": ((1, 2), 3), "part 3": ((3,), 9), "part 4": ((4,), 4), "part 5": ((5,), 8)}
-WHOLE = 24
+BOUNDS = {"parts 1 and 2": ((1, 2), 4), "part 3": ((3,), 9), "part 4": ((4,), 6), "part 5": ((5,), 13)}
+WHOLE = 32
 NAMES = sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
 
 

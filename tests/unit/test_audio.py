@@ -463,7 +463,7 @@ def named_speakers(chapter):
     """Statements of a chapter, other than exported ones, in which a speaker of the real recordings is named."""
     cells = [c for c in json.loads(chapter.read_text())["cells"] if c["cell_type"] == "code"]
     sources = ["".join(cell["source"]) for cell in cells]
-    nodes = [node for source in sources if not source.startswith("#| export") for node in ast.walk(ast.parse(source))]
+    nodes = [node for source in sources if not source.startswith(("#| export", "#| hide")) for node in ast.walk(ast.parse(source))]
     return [(chapter.name, node.value) for node in nodes if isinstance(node, ast.Constant) and node.value in SPEAKERS]
 
 
