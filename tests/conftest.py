@@ -47,3 +47,17 @@ def _global_state_is_restored(request):
     torch.set_grad_enabled(gradients)
     torch.set_default_dtype(dtype)
     torch.use_deterministic_algorithms(deterministic)
+
+
+@pytest.fixture(scope="session")
+def playwright():
+    """Drives Chromium for tests/live and tests/site: one for a process, since a second one can't start beside it. What is missing is named."""
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is missing: NO PAGE IS TRIED IN A BROWSER (pip install playwright)"
+    )
+    import live
+
+    if live.chromium() is None:
+        pytest.skip("Chromium is missing: NO PAGE IS TRIED IN A BROWSER (apt install chromium)")
+    with sync_api.sync_playwright() as running:
+        yield running

@@ -654,9 +654,9 @@ def test_stand_in_results():
 
 def test_weight_bounds():
     parts = {"a": 1, "b": 2, "c": 3}
-    assert not results.size_problems({"a": 2**20, "b": 2**21}, parts)
-    assert "parts 1 and 2" in results.size_problems({"a": 2**20, "b": 2**21 + 1}, parts)[0]
-    assert "in all" in results.size_problems({"c": 25 * 2**20}, parts)[0]
+    assert not results.size_problems({"a": 2**21, "b": 2**21}, parts)
+    assert "parts 1 and 2" in results.size_problems({"a": 2**21, "b": 2**21 + 1}, parts)[0]
+    assert "in all" in results.size_problems({"c": 33 * 2**20}, parts)[0]
 
 
 def test_stale_models():

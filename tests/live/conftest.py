@@ -36,17 +36,6 @@ def models(site):
 
 
 @pytest.fixture(scope="session")
-def playwright():
-    sync_api = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is missing, so no page is tried in a browser (pip install playwright)"
-    )
-    if live.chromium() is None:
-        pytest.skip("Chromium is missing, so no page is tried in a browser (apt install chromium)")
-    with sync_api.sync_playwright() as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
 def browser(playwright):
     opened = playwright.chromium.launch(executable_path=live.chromium(), args=live.FLAGS)
     yield opened

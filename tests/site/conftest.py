@@ -52,20 +52,10 @@ def pages(site):
 
 
 @pytest.fixture(scope="session")
-def chromium():
-    sync_api = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is missing: NO PAGE IS TRIED IN A BROWSER (pip install playwright)"
-    )
-    path = live.chromium()
-    with sync_api.sync_playwright() as running:
-        try:
-            browser = running.chromium.launch(executable_path=path, args=live.FLAGS)
-        except sync_api.Error as problem:
-            pytest.skip(
-                f"no Chromium starts: NO PAGE IS TRIED IN A BROWSER (apt install chromium, or playwright install chromium): {str(problem)[:80]}"
-            )
-        yield browser
-        browser.close()
+def chromium(playwright):
+    browser = playwright.chromium.launch(executable_path=live.chromium(), args=live.FLAGS)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="session")
