@@ -4,13 +4,11 @@ Run as a program (by torchrun, below), this module does all of it and leaves wha
 """
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from vqdiff_edu.data import Batches
@@ -18,12 +16,9 @@ from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
 from vqdiff_edu.quantization.vqvae import VQVAE
 from vqdiff_edu.training import Recipe, fit
 
+from ..ranks import leave, needs_gloo, on_two_ranks
 from .test_training import Regression
 
-ROOT = Path(__file__).resolve().parents[2]
-needs_gloo = pytest.mark.skipif(
-    not (dist.is_available() and dist.is_gloo_available()), reason="this torch has no gloo: training on two processes is NOT tested here"
-)
 RECIPE = Recipe("processes", steps=12, batch_size=8, lr=3e-3, ema_decay=0.9, log_every=1, checkpoint_every=12, seed=5)
 IMAGES = torch.rand(32, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
 NOISE = torch.randn(32, 1, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -113,11 +108,7 @@ TASKS = {"running mean": lambda: Pictures(0.9), "gradient": lambda: Pictures(Non
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--module", __name__, str(folder)]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
+    return on_two_ranks(__name__, tmp_path_factory.mktemp("ranks"))
 
 
 @needs_gloo
@@ -154,13 +145,11 @@ def test_a_loss_that_is_not_finite_on_one_process_stops_all_of_them(ranks):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    folder, rank = Path(sys.argv[1]), os.environ["RANK"]
+    folder = Path(sys.argv[1])
     saw = {name: losses(make(), folder / name) for name, make in TASKS.items()}
     saw["ends"] = ends(folder / "ends")
     drawing = Drawing()
     losses(drawing, folder / "drawing")
     saw["drawn"], saw["after drawing"] = torch.stack(drawing.drawn), drawing.model.state_dict()
     saw["stopped"] = stopped_by(OneFails(), folder / "stopped")
-    torch.save(saw, folder / f"{rank}.pt")
-    dist.barrier()  # a rank that leaves while the other is still talking would be taken for a crash
-    dist.destroy_process_group()
+    leave(saw, folder)

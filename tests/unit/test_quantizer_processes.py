@@ -3,24 +3,19 @@
 Run as a program (by torchrun, below), this module trains every quantizer and leaves what each rank has.
 """
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 
 from vqdiff_edu.data import Batches
 from vqdiff_edu.quantization.quantizers import FSQ, LFQ, GumbelQuantizer, ResidualVQ, SimVQ
 from vqdiff_edu.quantization.vqvae import VQVAE
 from vqdiff_edu.training import Recipe, fit
 
-ROOT = Path(__file__).resolve().parents[2]
-needs_gloo = pytest.mark.skipif(
-    not (dist.is_available() and dist.is_gloo_available()), reason="this torch has no gloo: training on two processes is NOT tested here"
-)
+from ..ranks import leave, needs_gloo, on_two_ranks
+
 RECIPE = Recipe("quantizers", steps=10, batch_size=8, lr=3e-3, ema_decay=None, log_every=1, checkpoint_every=10, seed=5)
 IMAGES = torch.rand(32, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
 QUIET = dict(kmeans_init=False, revive_below=0.0)
@@ -60,11 +55,7 @@ def learned(make, folder) -> dict:
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--module", __name__, str(folder)]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
+    return on_two_ranks(__name__, tmp_path_factory.mktemp("ranks"))
 
 
 @needs_gloo
@@ -85,8 +76,6 @@ def test_they_are_those_of_one_process_with_the_whole_batch(ranks, tmp_path, nam
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    folder, rank = Path(sys.argv[1]), os.environ["RANK"]
+    folder = Path(sys.argv[1])
     saw = {name: learned(make, folder / name) for name, make in (MAKE | BY_CHANCE).items()}
-    torch.save(saw, folder / f"{rank}.pt")
-    dist.barrier()  # a rank that leaves while the other is still talking would be taken for a crash
-    dist.destroy_process_group()
+    leave(saw, folder)
