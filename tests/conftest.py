@@ -51,13 +51,25 @@ def _global_state_is_restored(request):
 
 @pytest.fixture(scope="session")
 def playwright():
-    """Drives Chromium for tests/live and tests/site: one for a process, since a second one can't start beside it. What is missing is named."""
+    """Drives browsers for tests/live and tests/site: one for a process, since a second one can't start beside it."""
     sync_api = pytest.importorskip(
         "playwright.sync_api", reason="playwright is missing: NO PAGE IS TRIED IN A BROWSER (pip install playwright)"
     )
-    import live
-
-    if live.chromium() is None:
-        pytest.skip("Chromium is missing: NO PAGE IS TRIED IN A BROWSER (apt install chromium)")
     with sync_api.sync_playwright() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright):
+    """The system's Chromium or, without one, playwright's own."""
+    from playwright.sync_api import Error
+
+    import live
+
+    try:
+        browser = playwright.chromium.launch(executable_path=live.chromium(), args=live.FLAGS)
+    except Error as problem:
+        why = f"NO PAGE IS TRIED IN A BROWSER (apt install chromium, or playwright install chromium): {str(problem)[:80]}"
+        pytest.skip(f"no Chromium starts: {why}")
+    yield browser
+    browser.close()

@@ -35,13 +35,6 @@ def models(site):
     return site
 
 
-@pytest.fixture(scope="session")
-def browser(playwright):
-    opened = playwright.chromium.launch(executable_path=live.chromium(), args=live.FLAGS)
-    yield opened
-    opened.close()
-
-
 class Visit:
     """A page that is watched: what it asked for, and what it complained of."""
 
@@ -77,9 +70,9 @@ class Visit:
 
 
 @pytest.fixture
-def visit(browser, site):
+def visit(chromium, site):
     """A visit to the site; afterwards nothing may have been asked from elsewhere, and nothing complained of."""
-    context = browser.new_context(viewport={"width": 1000, "height": 900})
+    context = chromium.new_context(viewport={"width": 1000, "height": 900})
     seen = Visit(context.new_page(), site.address)
     yield seen
     context.close()

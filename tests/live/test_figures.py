@@ -45,15 +45,15 @@ def test_all_figures_live_on_one_page(visit):
     assert not visit.models_asked()
 
 
-def test_a_page_opened_as_a_file_says_why_its_figures_are_still(browser, site):
-    page = browser.new_context().new_page()
+def test_a_page_opened_as_a_file_says_why_its_figures_are_still(chromium, site):
+    page = chromium.new_context().new_page()
     page.goto((site.folder / "two-bells.html").as_uri())
     assert "make read" in page.locator(".live").inner_text() and page.locator(".live-still").is_visible()
     page.context.close()
 
 
-def test_without_scripts_the_stored_pictures_stay(browser, site):
-    context = browser.new_context(java_script_enabled=False)
+def test_without_scripts_the_stored_pictures_stay(chromium, site):
+    context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{site.address}/index.html")
     assert page.locator(".live-still").count() == len(live.figures())
@@ -189,6 +189,7 @@ def test_the_book_s_voice_is_filmed_as_torch_films_it(visit, models):
     visit.page.wait_for_timeout(100)
 
 
+@pytest.mark.usefixtures("chromium")  # skipped where none starts; this one has flags of its own
 def test_a_microphone_is_heard_and_filmed(playwright, models, tmp_path):
     """A recording takes the place of the microphone; what comes through it is no longer the same bytes, but the same word."""
     import base64

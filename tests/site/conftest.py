@@ -52,13 +52,6 @@ def pages(site):
 
 
 @pytest.fixture(scope="session")
-def chromium(playwright):
-    browser = playwright.chromium.launch(executable_path=live.chromium(), args=live.FLAGS)
-    yield browser
-    browser.close()
-
-
-@pytest.fixture(scope="session")
 def address(site):
     server = live.serve(site)
     yield f"http://127.0.0.1:{server.server_address[1]}/"
