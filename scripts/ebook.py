@@ -8,7 +8,6 @@ What only a page can do stays there: films, sounds and players are named and lin
 import argparse
 import base64
 import re
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -16,15 +15,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import pypandoc
-
 import render
 from bookdata import ROOT
 from finish import accents
-from render import BOOK, Chapter, Media, code_cell, markdown, number_book, outside_code, read_book
+from render import BOOK, NAME, Chapter, Media, code_cell, markdown, number_book, outside_code, read_book
 
 HERE = Path(__file__).resolve().parent
-NAME = "vqdiff_edu"
 TITLE = "VQ-VAE and diffusion models: a book that runs"
 CSS = """body { line-height: 1.5; } pre { font-size: .72em; white-space: pre-wrap; } pre.output { border-left: 3px solid #999; padding-left: .6em; }
 .figure > p { font-size: .9em; } img { max-width: 100%; } .equation { display: flex; align-items: center; } .equation p:first-child { flex: 1; } table { font-size: .85em; }
@@ -133,19 +129,8 @@ def manuscript(folder: Path, only: list[str] = ()) -> str:
 
 
 def pandoc(text: str, *options: str) -> None:
-    command = [
-        pypandoc.get_pandoc_path(),
-        "-f",
-        render.READER,
-        "--citeproc",
-        f"--bibliography={ROOT / 'references.bib'}",
-        "--metadata=link-citations:true",
-        *options,
-    ]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=ROOT)
-    if done.returncode:
-        sys.exit(f"ebook: pandoc failed: {done.stderr}")
-    render.faults.extend(line for line in re.findall(r"\[WARNING\] (.*)", done.stderr) if "Duplicate identifier" not in line)
+    """The whole book at once: identifiers that are unique on their pages may stand there twice."""
+    render.pandoc(text, "the book in one file", *render.CITED, *options, expected="Duplicate identifier")
 
 
 def write_epub(text: str, out: Path, folder: Path) -> None:

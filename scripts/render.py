@@ -41,6 +41,8 @@ LABEL = r"(?:eq|fig|tbl|sec)-[\w-]*\w"
 CODE = re.compile(r"(^ *(`{3,}|~{3,}).*?^ *\2 *$|(?<!`)`[^`\n]+`(?!`))", re.MULTILINE | re.DOTALL)
 FENCE = "`" * 12
 READER = "markdown+fenced_divs+citations+tex_math_dollars+raw_attribute+bracketed_spans-smart-implicit_figures"
+HTML = ("-t", "html5", "--mathml")
+CITED = ("--citeproc", "--bibliography=references.bib", "--metadata=link-citations:true")
 BADGE = re.compile(r"^\[!\[[^\]]*\]\(https?:[^)]*\)\]\((https://colab[^)]*)\)[ ]*$", re.MULTILINE)
 GROUPS = {"7_tools": "Tools", "9_appendix": "Reference", "solutions": "Solutions"}  # of the appendices, by folder
 faults: list[str] = []
@@ -384,13 +386,14 @@ def printed(media: Media, text, name: str) -> str:
 # ---------------------------------------------------------------- pages
 
 
-def pandoc(text: str, name: str, *options: str) -> str:
-    """Run pandoc; what it warns of (an unknown citation, a formula it cannot read) is a fault of `name`."""
-    command = [pypandoc.get_pandoc_path(), "-f", READER, "-t", "html5", "--mathml", *options]
+def pandoc(text: str, name: str, *options: str, expected: str = "[no such warning]") -> str:
+    """Run pandoc; what it warns of (an unknown citation, a formula it cannot read) is a fault of `name`, but for warnings that hold `expected`."""
+    command = [pypandoc.get_pandoc_path(), "-f", READER, *options]
     done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         sys.exit(f"pandoc failed on {name}: {done.stderr}")
-    faults.extend(f"{name}: {line}" for line in re.findall(r"\[WARNING\] (.*(?:\n  .*)*)", done.stderr))
+    warnings = re.findall(r"\[WARNING\] (.*(?:\n  .*)*)", done.stderr)
+    faults.extend(f"{name}: {line}" for line in warnings if expected not in line)
     return done.stdout
 
 
@@ -408,8 +411,7 @@ def text_of(chapter: Chapter, targets: dict[str, Target], pages: dict[Path, Chap
 def body_of(chapter: Chapter, targets: dict[str, Target], pages: dict[Path, Chapter]) -> tuple[str, str]:
     """The page's table of contents and its text, in HTML."""
     text = text_of(chapter, targets, pages)
-    options = ["--toc", "--toc-depth=3", f"--template={HERE / 'fragment.html'}", "--metadata=link-citations:true"]
-    options += ["--citeproc", "--bibliography=references.bib"]
+    options = [*HTML, *CITED, "--toc", "--toc-depth=3", f"--template={HERE / 'fragment.html'}"]
     if re.search(r"@[a-z]+\d{4}\w*", CODE.sub("", text)):
         text += "\n\n## References {.unnumbered}\n\n::: {#refs}\n:::\n"
     if chapter.number:
@@ -421,7 +423,7 @@ def body_of(chapter: Chapter, targets: dict[str, Target], pages: dict[Path, Chap
 def headings(chapters: list[Chapter]) -> None:
     """All titles to HTML and all promises to words in one go, formulas included."""
     texts = [text for c in chapters for text in (c.title, re.sub(rf"@({LABEL})", r"\1", c.promise))]
-    pages = mended(pandoc("\n\n".join(f"::: x\n{text}\n:::" for text in texts), "titles"))
+    pages = mended(pandoc("\n\n".join(f"::: x\n{text}\n:::" for text in texts), "titles", *HTML))
     found = re.findall(r"<p>(.*?)</p>", pages, re.DOTALL)
     for chapter, title, promise in zip(chapters, found[::2], found[1::2], strict=True):
         chapter.heading = f'<span class="number">{chapter.number}</span> {title}' if chapter.number else title
