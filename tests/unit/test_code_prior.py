@@ -82,6 +82,10 @@ def test_fewer_codes_get_the_same_logits():
     assert torch.allclose(model(codes[:, :4], label), model(codes, label)[:, :, :4], atol=1e-12)
 
 
+def test_the_token_of_a_label_is_no_code():
+    assert small().tokens(torch.tensor([[0, 1], [2, 2]]), torch.tensor([2, 0])).tolist() == [[5, 0, 1], [3, 2, 2]]
+
+
 def test_nats_become_bits():
     assert torch.allclose(nats_to_bits(torch.tensor([math.log(2), math.log(512)])), torch.tensor([1.0, 9.0]))
 
