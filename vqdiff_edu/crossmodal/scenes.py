@@ -285,14 +285,18 @@ def render(
     device: torch.device | str | None = None,
 ) -> UInt8[Tensor, "n 1 56 56"]:
     """The canvases: each digit's ink resized to its box, multiplied by its grey, and written into its place; computed on `device`."""
+
+    def send(x: Tensor) -> Tensor:
+        return x.to(device, non_blocking=True)  # the host goes on: it need not know when a copy has arrived
+
     canvas = torch.zeros(len(things), CANVAS, CANVAS, device=device)
     grey = torch.tensor(list(INKS.values()))[things % 2]
     for number, side in enumerate(SIZES.values()):
         scene, slot = ((things >= 0) & (things % 4 // 2 == number)).nonzero(as_tuple=True)
-        ink = fit_ink(digit_images[scene, slot][:, None].to(device) / 255, side)[:, 0]
+        ink = fit_ink(send(digit_images[scene, slot])[:, None] / 255, side)[:, 0]
         rows = boxes[scene, slot, 0, None, None] + torch.arange(side)[:, None]
         columns = boxes[scene, slot, 1, None, None] + torch.arange(side)
-        canvas[scene[:, None, None], rows, columns] = ink * grey[scene, slot, None, None].to(device)  # [thing, side, side]
+        canvas[send(scene)[:, None, None], send(rows), send(columns)] = ink * send(grey[scene, slot])[:, None, None]  # [thing, side, side]
     return (255 * canvas).round().to(torch.uint8)[:, None]
 
 # %% ../../nbs/5_crossmodal/40_scenes_and_words.ipynb #d9d5e9bd
@@ -372,7 +376,7 @@ class SceneBatches(EndlessBatches):
         drawn = draw_scenes(self.batch_size, self.digits, generator, self.combinations, device=self.device)
         captions = drawn.captions + describe_all((self.captions - 1) * drawn.scenes, generator)
         tokens = self.tokenizer.encode(captions).unflatten(0, (self.captions, -1)).transpose(0, 1)  # [batch, captions, length]
-        return {"image": drawn.images, "tokens": (tokens if self.captions > 1 else tokens[:, 0]).to(self.device)}
+        return {"image": drawn.images, "tokens": (tokens if self.captions > 1 else tokens[:, 0]).to(self.device, non_blocking=True)}
 
     def origin(self) -> dict[str, int | str]:
         """What a batch depends on beside its index."""

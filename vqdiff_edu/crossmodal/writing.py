@@ -155,8 +155,8 @@ class WritingBatches(EndlessBatches):
         voice = rows_of_same_label(label, self.speech.labels, generator)
         starts, ends = ring_times(to_float(self.digits.images[image]))  # on the CPU: how many rings there are must be read
         drawn = {"image": self.digits.images[image], "label": label, "starts": starts, "ends": ends}
-        drawn = {name: tensor.to(self.device) for name, tensor in drawn.items()}
-        return drawn | {name: tensor[voice.to(tensor.device)] for name, tensor in self.voices.items()}
+        drawn = {name: tensor.to(self.device, non_blocking=True) for name, tensor in drawn.items()}
+        return drawn | {name: tensor[voice.to(tensor.device, non_blocking=True)] for name, tensor in self.voices.items()}
 
     def origin(self) -> dict[str, int]:
         """What a batch depends on beside its index."""
