@@ -73,7 +73,7 @@ def ddim(diffusion: GaussianDiffusion, denoise: Callable, *, eta: float = 0.0, g
 
 
 def _is_last(s: int | Tensor) -> bool:
-    """Whether s is clean data; a tensor of steps is on the way, and is not looked at."""
+    """True if s is a negative number, which stands for clean data; a tensor of steps never counts as the last, and its values are not read."""
     return not isinstance(s, Tensor) and s < 0
 
 # %% ../../nbs/3_diffusion/24_samplers.ipynb #e138f5e6
