@@ -313,7 +313,7 @@ def one_second(
     speed = torch.ones(len(samples), device=samples.device) if speed is None else speed
     start = loudest_second(samples, lengths) + SECOND / 2 - SECOND * speed
     wide = highpass(excerpt(samples, lengths, start, speed, 2 * SECOND))  # half a second more on either side
-    heard = wide[:, SECOND // 2 : -SECOND // 2].square().cumsum(1)
+    heard = wide[:, SECOND // 2 : -SECOND // 2].to(widest_float(wide.device)).square().cumsum(1)
     middle = (heard < heard[:, -1:] / 2).sum(1)
     first = middle if shift is None else (middle - shift.long()).clamp(0, SECOND)
     return level(wide.gather(1, first[:, None] + torch.arange(SECOND, device=wide.device)))
