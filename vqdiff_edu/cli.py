@@ -83,7 +83,9 @@ def headline(card: dict) -> str:
         "test_mse_01": lambda m: f"test error {m['test_mse_01']:.5f} on the [0, 1] scale, {m['codes_used']} codes in use",
         "guided": lambda m: drawn(m["guided"]),
         "drawn": lambda m: drawn(m["drawn"]),
-        "strange_refused": lambda m: f"accuracy {m['test_accuracy']:.2%}{left_out(card)}; {m['strange_refused']:.0%} of other sounds refused",
+        "strange_refused": lambda m: (
+            f"accuracy {m['test_accuracy']:.2%}{left_out(card)}; {m['strange_refused']:.0%} of other sounds refused"
+        ),
         "test_accuracy": lambda m: f"accuracy {m['test_accuracy']:.2%}",
         "held_out": lambda m: (
             f"all facts right in {m['seen']['all']['share']:.1%}, in new combinations {m['held_out']['all']['share']:.1%}"
@@ -95,6 +97,7 @@ def headline(card: dict) -> str:
     }
     metrics = card.get("metrics", {})
     return next((say(metrics) for key, say in said.items() if key in metrics), "not measured")
+
 
 def left_out(card: dict) -> str:
     """What a recognizer makes of voices that it was trained without, if its card says it."""
@@ -237,8 +240,12 @@ def notes_on(image: Path, said: str) -> list[str]:
 @app.command()
 def speak(
     recordings: Annotated[list[Path], typer.Argument(help="Recordings of one spoken digit each, at most five seconds.", metavar="FILE…")],
-    out: Annotated[Path | None, typer.Option(help="Film to write, .mp4; for several recordings a folder. Default: writing.mp4, or here.")] = None,
-    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Confidence below which nothing is filmed; default: the book's.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Film to write, .mp4; for several recordings a folder. Default: writing.mp4, or here.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Confidence below which nothing is filmed; default: the book's.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each file.")] = False,
     steps: Steps = None,
     guidance: Guidance = None,

@@ -464,7 +464,9 @@ def no_digits(
     late = torch.arange(size, device=words.device) >= size // 2 + RATE * _draw(n, -0.04, 0.04, words, generator)[:, None]
     early, spliced = a * ~late, torch.where(same[:, None], a.flip(1), torch.where(late, b, a))
     babble = a + _rolled(b, 0.5, generator) + _rolled(a.roll(1, 0), 0.5, generator) + _rolled(b.roll(1, 0), 0.5, generator)
-    silence = 1e-4 * torch.randn(a.shape, generator=generator, device=words.device) * (torch.arange(n, device=words.device) % 16 < 8)[:, None]
+    silence = (
+        1e-4 * torch.randn(a.shape, generator=generator, device=words.device) * (torch.arange(n, device=words.device) % 16 < 8)[:, None]
+    )
     made = (_rolled(early, 0.15, generator), _rolled(a * late, 0.15, generator), spliced, a.flip(1), babble, _noise(a, generator))
     made += (_tones(a, generator), silence)
     return level(torch.cat([sound[k :: len(MADE)] for k, sound in enumerate(made)]))
@@ -499,7 +501,9 @@ class SpeechTask:
 
     def words(self, batch: dict, generator: torch.Generator) -> Float[Tensor, "batch second"]:
         """The recordings of a batch as the network will hear them, in a quiet place."""
-        return (vary if self.augment else lambda samples, lengths, _: one_second(samples, lengths))(batch["samples"], batch["length"], generator)
+        return (vary if self.augment else lambda samples, lengths, _: one_second(samples, lengths))(
+            batch["samples"], batch["length"], generator
+        )
 
     def inputs(self, sound: Float[Tensor, "batch second"], generator: torch.Generator) -> Float[Tensor, "batch 40 100"]:
         """What the network is shown of them."""
@@ -558,7 +562,11 @@ class Heard(NamedTuple):
 
 @torch.no_grad()
 def hear(
-    model: SpeechClassifier, samples: Float[Tensor, "batch sample"], lengths: Int[Tensor, " batch"] | None = None, *, threshold: float = KNOWN
+    model: SpeechClassifier,
+    samples: Float[Tensor, "batch sample"],
+    lengths: Int[Tensor, " batch"] | None = None,
+    *,
+    threshold: float = KNOWN,
 ) -> Heard:
     """Which digit, or none, answered on the model's device: the confidence is the probability that it is a digit times that of the likeliest one, given that it is.
 
@@ -753,7 +761,9 @@ register(
     batches=speech_batches,
     recipe=speech_recipe,
     measure=measure_speech,
-    card={"failures": "It has heard six speakers say English digits into a microphone; what it refuses, and what not, is measured in the chapter."},
+    card={
+        "failures": "It has heard six speakers say English digits into a microphone; what it refuses, and what not, is measured in the chapter."
+    },
 )(SpeechClassifier);
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #45fc9a59

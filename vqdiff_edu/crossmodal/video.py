@@ -225,6 +225,7 @@ def decode_video(codec, z: Float[Tensor, "batch frame channel 7 7"]) -> Float[Te
     """The frames that latents stand for, through the quantizer, in [-1, 1]."""
     return codec.decode(z.flatten(0, 1)).clamp(-1, 1).unflatten(0, z.shape[:2])
 
+
 def keep_ink(video: Float[Tensor, "batch frame 1 height width"]) -> Float[Tensor, "batch frame 1 height width"]:
     """A film on which nothing is unwritten: every pixel as dark as it has been in any frame until then."""
     return video.cummax(1).values
@@ -278,7 +279,9 @@ class SpeechWriter(nn.Module):
         cond = audio_condition(self.classifier, samples, lengths.to(device), hears=self.model.hears)
         uncond = self.model.null_cond(n) | ({"frames": cond["frames"]} if guide == "what" else {})
         how = settings(self.card, num_inference_steps=(num_inference_steps, 20), guidance_scale=(guidance_scale, 2.0))
-        x = video_noise((n, FRAMES, self.model.image.in_channels, 7, 7), share, generator=generator, device=None if generator else device).to(device)
+        x = video_noise(
+            (n, FRAMES, self.model.image.in_channels, 7, 7), share, generator=generator, device=None if generator else device
+        ).to(device)
         z = sample_ddim(self.model.diffusion, self.model, x.shape, x_init=x, cond=cond, uncond=uncond, **how)
         film = decode_video(self.codec, z)
         return keep_ink(film) if keep else film
@@ -311,7 +314,9 @@ class VideoTask(nn.Module):
         z = encode_video(self.writer.codec, film)
         cond = audio_condition(self.writer.classifier, batch["samples"], batch["length"], hears=self.model.hears)
         u = torch.rand(len(z), generator=generator, device=device)
-        heard = torch.where((u < self.dropout / 2)[:, None, None], null_frames(len(z), device=device, features=cond["frames"].shape[2]), cond["frames"])
+        heard = torch.where(
+            (u < self.dropout / 2)[:, None, None], null_frames(len(z), device=device, features=cond["frames"].shape[2]), cond["frames"]
+        )
         cond = {"frames": heard[:, keep], "clip": cond["clip"] * (u >= self.dropout)[:, None]}
         t = torch.randint(diffusion.schedule.num_timesteps, (len(z),), generator=generator, device=device)
         noise = video_noise(z.shape, self.share, generator=generator, device=device)
