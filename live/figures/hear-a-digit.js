@@ -8,7 +8,7 @@ import { asker } from "../engine.js";
 import { noise } from "../noise.js";
 import { samplesOf, voice, wave, play } from "../voice.js";
 
-const KNOWN = 0.5; // confidence below which the command line refuses
+const KNOWN = 0.35; // confidence below which the command line refuses
 
 export async function mount(root) {
   const told = await story("speak-a-digit");
