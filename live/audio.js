@@ -161,7 +161,28 @@ export function logMel(samples) {
   return bands;
 }
 
-/** One second of a recording: centred, or its loudest; at one loudness. */
+const [LOW_CUT, TAPS] = [120, 401]; // Hz, samples
+const LOW_PASS = (() => {
+  const taps = Float64Array.from({ length: TAPS }, (_, i) => {
+    const at = i - (TAPS - 1) / 2;
+    const x = (2 * LOW_CUT * at) / RATE;
+    return (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x)) * (0.5 + 0.5 * Math.cos((2 * Math.PI * at) / (TAPS + 1)));
+  });
+  const sum = taps.reduce((a, b) => a + b);
+  return taps.map((v) => v / sum);
+})();
+
+/** What of a sound is above 120 Hz: a low-pass of 50 ms is taken off. @returns {Float64Array} */
+export function highpass(samples) {
+  const half = (TAPS - 1) / 2;
+  return Float64Array.from(samples, (v, i) => {
+    let low = 0;
+    for (let k = Math.max(0, half - i); k < Math.min(TAPS, samples.length + half - i); k++) low += LOW_PASS[k] * samples[i + k - half];
+    return v - low;
+  });
+}
+
+/** The second of a recording that has most energy, above 120 Hz, half of its energy before its middle, at one loudness. */
 export function oneSecond(samples) {
   let start = -Math.floor((RATE - samples.length) / 2);
   if (samples.length > RATE) {
@@ -170,7 +191,11 @@ export function oneSecond(samples) {
     start = 0;
     for (let i = 1; i <= samples.length - RATE; i++) if (before[i + RATE] - before[i] > before[start + RATE] - before[start]) start = i;
   }
-  const second = Float64Array.from({ length: RATE }, (_, i) => samples[start + i] ?? 0);
+  const wide = highpass(Float64Array.from({ length: 2 * RATE }, (_, i) => samples[start - RATE / 2 + i] ?? 0));
+  const heard = new Float64Array(RATE + 1);
+  for (let i = 0; i < RATE; i++) heard[i + 1] = heard[i] + wide[RATE / 2 + i] ** 2;
+  const middle = heard.subarray(1).filter((v) => v < heard[RATE] / 2).length;
+  const second = wide.slice(middle, middle + RATE);
   const loudness = Math.sqrt(second.reduce((sum, v) => sum + v * v, 0) / RATE);
   return second.map((v) => (loudness > 1e-5 ? (0.1 * v) / loudness : 0));
 }

@@ -121,14 +121,14 @@ class SceneWriter(nn.Module):
 
 
 class Listener(nn.Module):
-    """Spectrograms [b, 40, 100], as `audio.spectrogram` makes them, to logits [b, 10]."""
+    """Spectrograms [b, 40, 100], as `audio.spectrogram` makes them, to logits [b, 10] and the logit that it is a digit at all [b]."""
 
     def __init__(self):
         super().__init__()
         self.net = load_pretrained("spoken-digits")
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.net.both(x)
 
 
 class Filmmaker(nn.Module):
@@ -197,7 +197,7 @@ EXPORTS = {
         ("logits", "looked"),
         {"tokens": 1},
     ),
-    "listener": Export(Listener, ("spoken-digits",), lambda: {"x": torch.randn(2, 40, 100)}, ("logits",), _any("x")),
+    "listener": Export(Listener, ("spoken-digits",), lambda: {"x": torch.randn(2, 40, 100)}, ("logits", "known"), _any("x")),
     "filmmaker": Export(
         Filmmaker,
         ("writing-video", "mnist-latent", "mnist-vqvae", "spoken-digits"),

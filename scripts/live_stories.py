@@ -21,7 +21,7 @@ from vqdiff_edu import load_pretrained
 from vqdiff_edu.crossmodal.audio import classify, speech
 from vqdiff_edu.crossmodal.caption import attention_maps, codes_or_pixels
 from vqdiff_edu.crossmodal.scenes import Tokenizer, draw_scenes
-from vqdiff_edu.crossmodal.video import audio_condition, decode_video
+from vqdiff_edu.crossmodal.video import audio_condition, decode_video, keep_ink
 from vqdiff_edu.data import digits, handwritten_four, running_noise, to_float, to_uint8
 from vqdiff_edu.diffusion.samplers import ddim, ddpm, dpmpp_2m, heun, sample_ddim, sample_with
 from vqdiff_edu.metrics import load_classifier
@@ -176,9 +176,8 @@ def describe_my_digits() -> None:
 
 
 def film_noise(seed: int) -> Tensor:
-    """Noise of a film as live/figures/speak-a-digit.js draws it, [1, 16, 12, 7, 7]: half of it common to all frames."""
-    own, common = normals(17 * 588, seed).split([16 * 588, 588])
-    return 0.5**0.5 * (own.view(1, 16, 12, 7, 7) + common.view(1, 1, 12, 7, 7))
+    """Noise of a film as live/figures/speak-a-digit.js draws it, [1, 16, 12, 7, 7]: the same in all frames."""
+    return normals(588, seed).view(1, 1, 12, 7, 7).repeat(1, 16, 1, 1, 1)
 
 
 @torch.no_grad()
@@ -190,7 +189,7 @@ def film_of(samples: Tensor, seed: int, steps: int) -> tuple[Tensor, Tensor, Ten
     x = film_noise(seed)
     how = {"num_inference_steps": steps, "cond": cond, "uncond": uncond, "guidance_scale": writer.card["guidance_scale"]}
     z = sample_ddim(writer.model.diffusion, writer.model, tuple(x.shape), x_init=x, **how)
-    return classify(writer.classifier, samples[None])[0], z, decode_video(writer.codec, z)
+    return classify(writer.classifier, samples[None])[0], z, keep_ink(decode_video(writer.codec, z))
 
 
 def speak_a_digit(seed: int = 4, steps: int = 20) -> None:

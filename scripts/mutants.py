@@ -380,6 +380,33 @@ MUTANTS = [
         "draw_times(1, generator=generator, device=x_start.device).expand(len(x_start))",
         "unit/planted unit/process",
     ),
+    # ---- sound and films
+    Mutant("high-pass: what it takes off", "crossmodal/audio.py", "return samples - low[", "return low[", "audio"),
+    Mutant(
+        "high-pass: delayed",
+        "crossmodal/audio.py",
+        "low[..., TAPS // 2 : TAPS // 2 + samples.shape[-1]]",
+        "low[..., : samples.shape[-1]]",
+        "audio",
+    ),
+    Mutant("one second: the end of its energy in the middle", "crossmodal/audio.py", "heard[:, -1:] / 2)", "heard[:, -1:])", "audio"),
+    Mutant(
+        "heard: whether it is a digit forgotten",
+        "crossmodal/audio.py",
+        "confidence = share * doubt.sigmoid()",
+        "confidence = share",
+        "audio",
+    ),
+    Mutant("no digits: a splice of one word", "crossmodal/audio.py", "torch.where(late, b, a)", "torch.where(late, a, a)", "audio"),
+    Mutant("segments: the quiet counts", "crossmodal/audio.py", "ticks.max() / 400", "ticks.max() / 4e8", "audio"),
+    Mutant("kept ink: only what stays", "crossmodal/video.py", "video.cummax(1).values", "video.flip(1).cummin(1).values.flip(1)", "video"),
+    Mutant(
+        "heard without the curve: means of decibels",
+        "crossmodal/video.py",
+        "power.unflatten(1, (BANDS, -1)).sum(2)",
+        "power.unflatten(1, (BANDS, -1)).amax(2)",
+        "video",
+    ),
 ]
 
 

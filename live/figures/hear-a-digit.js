@@ -8,6 +8,8 @@ import { asker } from "../engine.js";
 import { noise } from "../noise.js";
 import { samplesOf, voice, wave, play } from "../voice.js";
 
+const KNOWN = 0.35; // confidence below which the command line refuses
+
 export async function mount(root) {
   const told = await story("speak-a-digit");
   const book = samplesOf(told.samples);
@@ -34,12 +36,13 @@ export async function mount(root) {
   }
   async function hear({ listener }) {
     const began = performance.now();
-    const { logits } = await listener({ x: [x, [1, 40, 100]] });
+    const { logits, known } = await listener({ x: [x, [1, 40, 100]] });
     const shares = softmax(logits);
+    const sure = Math.max(...softmax(logits.map((v) => 2 * v))) / (1 + Math.exp(-known[0]));
     root.dataset.seconds = ((performance.now() - began) / 1000).toFixed(3);
-    root.result = { samples, logits };
+    root.result = { samples, logits, sure };
     const top = votes.show(shares);
-    said.say(`Heard a ${top}, with ${percent(shares[top])}. It names a digit whatever it hears.`);
+    said.say(sure < KNOWN ? `None of the ten digits, or not surely one: at best a ${top}, ${percent(sure)} sure.` : `Heard a ${top}, ${percent(sure)} sure.`);
     root.dispatchEvent(new CustomEvent("live-done"));
   }
   function paint(ctx, width, height, { soft, lines }) {

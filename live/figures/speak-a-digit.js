@@ -13,11 +13,16 @@ const MODELS = ["listener", "filmmaker", "frame-decoder"];
 const LATENT = 12 * 49;
 const [SCALE, SHARPNESS] = [2, 2]; // guidance, and what sharpens the listener's verdict
 
-/** Noise of which half is common to all frames. @returns {Float32Array} [16, 12, 7, 7] */
+/** One noise for all frames. @returns {Float32Array} [16, 12, 7, 7] */
 export function filmNoise(seed) {
-  const draw = noise((FRAMES + 1) * LATENT, seed);
-  const common = draw.subarray(FRAMES * LATENT);
-  return Float32Array.from({ length: FRAMES * LATENT }, (_, i) => Math.SQRT1_2 * (common[i % LATENT] + draw[i]));
+  const draw = noise(LATENT, seed);
+  return Float32Array.from({ length: FRAMES * LATENT }, (_, i) => draw[i % LATENT]);
+}
+
+/** Frames of which none takes ink back. */
+function keepInk(frames) {
+  for (let f = 1; f < frames.length; f++) frames[f] = frames[f].map((v, i) => Math.max(v, frames[f - 1][i]));
+  return frames;
 }
 
 /** Each frame's ink as a share of the last one's. */
@@ -73,7 +78,7 @@ export async function mount(root) {
     };
     const draw = async (z) => {
       const { x } = await models["frame-decoder"]({ z: [z, [FRAMES, 12, 7, 7]] });
-      film = Array.from({ length: FRAMES }, (_, f) => x.slice(f * 784, (f + 1) * 784));
+      film = keepInk(Array.from({ length: FRAMES }, (_, f) => x.slice(f * 784, (f + 1) * 784)));
       go(FRAMES - 1);
       strip.redraw();
     };

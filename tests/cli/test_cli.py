@@ -110,17 +110,81 @@ def tone(path, rate=8000, channels=1, seconds=0.5):
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (44100, 2)])
 def test_speak_writes_a_film_with_its_sound(tmp_path, rate, channels):
     tone(tmp_path / "tone.wav", rate, channels)
-    out = run("speak", str(tmp_path / "tone.wav"), "--steps", "1", "--out", str(tmp_path / "film.mp4"))
+    out = run("speak", str(tmp_path / "tone.wav"), "--steps", "1", "--threshold", "0", "--out", str(tmp_path / "film.mp4"))
     assert out.exit_code == 0, out.output
-    assert ("resampled to 8,000" in out.output) == (rate != 8000) and "heard a " in out.output
+    assert ("resampled to 8,000" in out.output) == (rate != 8000) and re.search(r"heard a \d, \d+% sure; 0.50 s", out.output)
     assert (tmp_path / "film.mp4").read_bytes()[4:8] == b"ftyp"
 
 
 def test_speak_refuses_a_guidance_that_is_no_number(tmp_path):
     tone(tmp_path / "tone.wav")
-    out = run("speak", str(tmp_path / "tone.wav"), "--guidance", "nan", "--out", str(tmp_path / "film.mp4"))
+    out = run("speak", str(tmp_path / "tone.wav"), "--guidance", "nan", "--threshold", "0", "--out", str(tmp_path / "film.mp4"))
     assert out.exit_code == 2 and out.output.startswith("error: ") and "guidance_scale" in out.output
     assert not (tmp_path / "film.mp4").exists()
+
+
+def noisy(path, *, digit=None):
+    """A sound that is no digit: a second of noise; or two bursts of it, as if two words."""
+    sound = 0.1 * torch.randn(8000, generator=torch.Generator().manual_seed(3))
+    sound[3000:5000] *= 1e-3 if digit else 1.0
+    soundfile.write(path, sound.numpy(), 8000)
+
+
+def test_speak_refuses_what_is_no_digit_with_its_own_status(tmp_path):
+    noisy(tmp_path / "noise.wav")
+    out = RUNNER.invoke(app, ["speak", str(tmp_path / "noise.wav"), "--out", str(tmp_path / "film.mp4")])
+    assert out.exit_code == 3 and out.stdout == ""
+    assert re.fullmatch(
+        r"refused: .*noise.wav is none of the ten digits, or not surely one: at best a \d, \d+% sure, of \d+% needed\n", out.stderr
+    )
+    assert not (tmp_path / "film.mp4").exists()
+
+
+def test_a_refusal_of_several_words_says_so(tmp_path):
+    noisy(tmp_path / "two.wav", digit=2)
+    out = run("speak", str(tmp_path / "two.wav"), "--threshold", "1", "--out", str(tmp_path / "film.mp4"))
+    assert out.exit_code == 3 and "it seems to hold 2 words, give them one by one" in out.output
+
+
+def test_speak_does_what_it_can_of_many_files_and_says_what_became_of_each(tmp_path):
+    tone(tmp_path / "a.wav")
+    tone(tmp_path / "b.wav", rate=44100)
+    (tmp_path / "broken.wav").write_bytes(b"RIFF....WAVE")
+    files = [str(tmp_path / name) for name in ("a.wav", "broken.wav", "b.wav")]
+    out = RUNNER.invoke(app, ["speak", *files, "--threshold", "0", "--steps", "1", "--json", "--out", str(tmp_path)])
+    rows = [json.loads(line) for line in out.stdout.splitlines()]
+    assert out.exit_code == 2 and "broken.wav cannot be read" in out.stderr
+    assert [row["file"] for row in rows] == files and all(list(row) == ["file", "digit", "confidence", "out"] for row in rows)
+    assert [row["digit"] is None for row in rows] == [False, True, False] and rows[1]["out"] is None and rows[1]["confidence"] is None
+    assert all(0 <= row["confidence"] <= 1 and 0 <= row["digit"] <= 9 for row in rows[::2])
+    assert [row["out"] for row in rows[::2]] == [str(tmp_path / "a.mp4"), str(tmp_path / "b.mp4")]
+    assert (tmp_path / "a.mp4").exists() and (tmp_path / "b.mp4").exists()
+
+
+def test_a_refused_file_does_not_stop_the_others(tmp_path):
+    for name in ("a.wav", "b.wav"):
+        noisy(tmp_path / name)
+    out = RUNNER.invoke(app, ["speak", str(tmp_path / "a.wav"), str(tmp_path / "b.wav"), "--json", "--out", str(tmp_path)])
+    rows = [json.loads(line) for line in out.stdout.splitlines()]
+    assert out.exit_code == 3 and out.stderr.count("refused: ") == 2
+    assert [(row["digit"], row["out"]) for row in rows] == [(None, None)] * 2 and all(row["confidence"] < 0.5 for row in rows)
+
+
+def test_several_recordings_need_a_folder_and_names_of_their_own(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for path in (tmp_path / "a.wav", tmp_path / "b.wav", tmp_path / "sub" / "a.wav"):
+        tone(path)
+    a, b, other = (str(path) for path in (tmp_path / "a.wav", tmp_path / "b.wav", tmp_path / "sub" / "a.wav"))
+    for files, out, said in (((a, b), "film.mp4", "must be a folder that exists"), ((a, other), ".", "would both become")):
+        found = run("speak", *files, "--out", str(tmp_path / out))
+        assert found.exit_code == 2 and found.output.startswith("error: ") and said in found.output, found.output
+    assert not list(tmp_path.glob("*.mp4"))
+
+
+@pytest.mark.parametrize("value", ["-0.1", "1.5"])
+def test_a_threshold_is_a_share(tmp_path, value):
+    out = run("speak", "tone.wav", "--threshold", value)
+    assert out.exit_code == 2 and "Invalid value for '--threshold'" in out.output
 
 
 @pytest.mark.parametrize("command", [("sample",), ("speak", "tone.wav")])
@@ -163,7 +227,7 @@ def test_the_film_itself_is_told_what_it_must_not_replace(tmp_path, monkeypatch)
     wav = (tmp_path / "mine.wav").rename(tmp_path / "mine.mp4")
     before = wav.read_bytes()
     monkeypatch.setattr("vqdiff_edu.cli.check_output", lambda *a, **k: None)
-    out = run("speak", str(wav), "--steps", "1", "--out", str(wav))
+    out = run("speak", str(wav), "--steps", "1", "--threshold", "0", "--out", str(wav))
     assert out.exit_code == 2 and "path must not be that of the recording" in out.output
     assert wav.read_bytes() == before
 

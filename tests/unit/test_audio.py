@@ -330,6 +330,99 @@ def test_classifier_is_small_and_takes_anything():
     assert model.features(audio.spectrogram(x)).shape == (3, 128)
 
 
+def test_a_highpass_has_scipys_response_and_no_delay():
+    hertz = torch.tensor([0.0, 30, 50, 60, 100, 120, 140, 160, 250, 1000, 3900])
+    taps = -audio._low_pass(torch.device("cpu")).double().numpy()
+    taps[audio.TAPS // 2] += 1
+    _, response = signal.freqz(taps, worN=2 * np.pi * hertz.numpy() / RATE)
+    seconds = torch.arange(-4000, 4001, dtype=torch.float64) / RATE
+    tones = torch.cos(2 * torch.pi * hertz[:, None] * seconds)
+    assert np.allclose(audio.highpass(tones)[:, 4000], np.abs(response), atol=1e-6)
+    assert np.allclose(audio.highpass(tones)[3:, 3000:5000], signal.lfilter(taps, 1, tones.numpy())[3:, 3200:5200], atol=1e-6)
+    assert abs(response[[0, 2, 3]]).max() < 0.01 and abs(abs(response[7:]) - 1).max() < 0.01
+
+
+def test_a_hum_and_an_offset_change_nothing_that_is_heard():
+    noise = torch.randn(3, 6000, generator=torch.Generator().manual_seed(0)) * torch.hann_window(6000)
+    hum = 0.5 * torch.sin(2 * torch.pi * 50 * torch.arange(6000) / RATE) + 0.2
+    clean, hummed = (audio.spectrogram(torch.nn.functional.pad(x, (5000, 5000))) for x in (noise, noise + hum * torch.hann_window(6000)))
+    assert (clean[:, 8:, 30:70] - hummed[:, 8:, 30:70]).abs().max() < 0.05
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (3000, 0), (0, 9000), (7000, 2000)])
+def test_half_of_the_energy_lies_before_the_middle_wherever_the_silence_is(before, after):
+    word = torch.randn(1, 4000, generator=torch.Generator().manual_seed(1)) * torch.linspace(1, 0.1, 4000)
+    sound = torch.nn.functional.pad(word, (before, after))
+    second = audio.one_second(sound, torch.tensor([sound.shape[1]]))
+    assert second.square()[:, :4000].sum() / second.square().sum() == pytest.approx(0.5, abs=0.01)
+    assert second.square().mean().sqrt() == pytest.approx(0.1, rel=1e-4)
+    assert torch.allclose(
+        audio.one_second(sound, torch.tensor([sound.shape[1]]), shift=torch.tensor([500.0]))[:, 500:], second[:, :-500], atol=0.05
+    )
+
+
+def test_sounds_that_are_no_digits_are_of_eight_kinds_in_turn():
+    words = audio.level(torch.randn(32, RATE, generator=torch.Generator().manual_seed(0)) * torch.hann_window(RATE))
+    labels = torch.arange(32) % 10
+    made = audio.no_digits(words, labels, torch.Generator().manual_seed(1))
+    assert made.shape == (16, RATE) and made.isfinite().all() and len(audio.MADE) == 8
+    assert torch.equal(made, audio.no_digits(words, labels, torch.Generator().manual_seed(1)))
+    kind = dict(zip(audio.MADE, made[::2]))  # the first of each
+    assert torch.allclose(kind["backwards"], words[3].flip(0), atol=1e-5)
+    assert torch.allclose(kind["splice"][:3600] / kind["splice"][:3600].norm(), words[2, :3600] / words[2, :3600].norm(), atol=1e-5)
+    assert torch.allclose(kind["splice"][4400:] / kind["splice"][4400:].norm(), words[18, 4400:] / words[18, 4400:].norm(), atol=1e-5)
+    loudness = made.square().mean(1).sqrt()
+    assert ((loudness - 0.1).abs() < 1e-3).sum() >= 15, "all but silence are levelled"
+    assert (kind["first half"] == 0).float().mean() > 0.4 and (kind["second half"] == 0).float().mean() > 0.4
+
+
+def test_what_is_heard_is_what_is_classified_and_its_confidence_is_a_share():
+    model = SpeechClassifier().eval()
+    sounds = torch.randn(5, RATE, generator=torch.Generator().manual_seed(0))
+    heard = audio.hear(model, sounds)
+    assert torch.equal(heard.digit, classify(model, sounds).argmax(1))
+    logits, doubt = model.both(audio.spectrogram(sounds))
+    assert torch.allclose(heard.confidence, (2 * logits).softmax(1).amax(1) * torch.sigmoid(doubt))
+    assert torch.equal(heard.known, heard.confidence >= audio.KNOWN)
+    assert audio.hear(model, sounds, threshold=0.0).known.all() and not audio.hear(model, sounds, threshold=1.0).known.any()
+
+
+def test_words_of_a_long_recording_are_found_by_their_energy():
+    burst = 0.3 * torch.sin(2 * torch.pi * 700 * torch.arange(2400) / RATE) * torch.hann_window(2400)
+    noise = 1e-4 * torch.randn(24_000, generator=torch.Generator().manual_seed(0))
+    places = (2000, 8000, 16_000)
+    for at, gain in zip(places, (1, 0.3, 0.6)):
+        noise[at : at + 2400] += gain * burst
+    hum = 0.05 * torch.sin(2 * torch.pi * 50 * torch.arange(24_000) / RATE)
+    for sound in (noise, 0.01 * noise, noise + hum):
+        found = audio.segments(sound)
+        assert len(found) == 3
+        for (a, b), at in zip(found, places):
+            assert at - 600 <= a <= at + 600 and at + 1800 <= b <= at + 3200
+    assert audio.segments(torch.zeros(8000)) == [] and audio.segments(torch.zeros(50)) == []
+    clicked = 1e-4 * torch.ones(16_000)
+    clicked[100:180] += torch.randn(80, generator=torch.Generator().manual_seed(1))
+    assert audio.segments(clicked) == [], "a click is no word"
+
+
+@pytest.mark.parametrize("kind", sorted(audio.STRANGE))
+def test_strange_sounds_are_seconds_at_one_loudness_and_follow_their_seed(kind):
+    some = speech("test", "stand-in").subset(torch.arange(0, 300, 25))
+    sounds = audio.strange_sounds(kind, some, seed=3)
+    assert sounds.shape == (12, RATE) and sounds.isfinite().all()
+    assert sounds.square().mean(1).sqrt() == pytest.approx(0.1 * np.ones(12), rel=0.02)
+    assert torch.equal(sounds, audio.strange_sounds(kind, some, seed=3)) and not torch.equal(
+        sounds, audio.strange_sounds(kind, some, seed=4)
+    )
+
+
+@pytest.mark.parametrize("place", sorted(audio.PLACES))
+def test_places_keep_the_recordings_in_their_lengths(place):
+    some = speech("test", "stand-in").subset(torch.arange(0, 300, 60))
+    sounds, lengths = audio.PLACES[place](some.samples, some.lengths)
+    assert len(sounds) == 5 and sounds.isfinite().all() and (lengths >= 1).all() and (lengths <= sounds.shape[1]).all()
+
+
 class HostReads(TorchDispatchMode):
     """Counts the operations that hand a number from the device to Python, or wait to know a shape."""
 
@@ -386,10 +479,15 @@ def test_augmentation_follows_its_generator_and_can_be_off():
     batch = next(Batches(test.tensors, 8, seed=1))
     task, plain = SpeechTask(SpeechClassifier()), SpeechTask(SpeechClassifier(), augment=False)
     before = torch.get_rng_state()
-    a, b, c = (task.inputs(batch, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+
+    def shown(task, seed):
+        generator = torch.Generator().manual_seed(seed)
+        return task.inputs(task.words(batch, generator), generator)
+
+    a, b, c = (shown(task, seed) for seed in (0, 0, 1))
     assert torch.equal(a, b) and not torch.equal(a, c) and a.shape == (8, 40, 100)
     assert torch.equal(before, torch.get_rng_state())
-    assert torch.equal(plain.inputs(batch, torch.Generator()), audio.spectrogram(batch["samples"], batch["length"]))
+    assert torch.equal(shown(plain, 0), audio.spectrogram(batch["samples"], batch["length"]))
     loss, logs = task.loss(batch, torch.Generator().manual_seed(0))
     loss.backward()
     assert loss.isfinite() and 0 <= logs["accuracy"] <= 1 and all(p.grad is not None for p in task.model.parameters())

@@ -15,6 +15,7 @@ from vqdiff_edu.codes.latent import LatentUNet
 from vqdiff_edu.crossmodal.audio import SpeechClassifier, speech
 from vqdiff_edu.crossmodal.video import (
     FEATURES,
+    HEARD,
     Film,
     SpeechWriter,
     TemporalAttention,
@@ -23,6 +24,9 @@ from vqdiff_edu.crossmodal.video import (
     audio_condition,
     fourier_features,
     frame_features,
+    heard_features,
+    keep_ink,
+    looked_up,
     measure_videos,
     median_curve,
     mp4_bytes,
@@ -149,6 +153,66 @@ def test_frame_features_tell_the_energy_and_do_not_depend_on_padding_or_volume()
     assert torch.allclose(frame_features(longer, SOME.lengths), features, atol=1e-4)
     assert torch.allclose(frame_features(0.5 * SOME.samples, SOME.lengths)[..., 1:4], features[..., 1:4], atol=1e-5)
     assert features[..., 4:].max() <= 0 and features[..., 4:].min() >= -1.5
+
+
+def test_what_is_heard_without_the_curve_still_holds_it():
+    """Each row has the power of all sixteen stretches, in decibels below the loudest: added up, they are the energy curve."""
+    told = heard_features(SOME.samples, SOME.lengths)
+    assert told.shape == (4, 16, HEARD) and (told[..., 0] == 1).all()
+    assert torch.equal(told[..., 1], (torch.arange(16) + 1).div(16).expand(4, 16))
+    assert torch.equal(told[:, 0, 2:], told[:, 9, 2:]), "every frame is told of the whole recording"
+    swelling = torch.randn(2, 12_000, generator=torch.Generator().manual_seed(0)) * torch.linspace(0.1, 1, 12_000) ** torch.tensor(
+        [[1], [3]]
+    )
+    lengths = torch.tensor([12_000, 9000])
+    power = (10 ** (3.5 * heard_features(swelling, lengths)[:, 0, 2:].view(2, 16, 8))).sum(2)
+    curve = power.cumsum(1) / power.sum(1, keepdim=True)
+    assert (curve - energy_curve(swelling, lengths)).abs().max() < 0.03
+    assert torch.allclose(heard_features(F.pad(SOME.samples, (0, 3000)), SOME.lengths), told, atol=1e-4)
+    assert heard_features(torch.zeros(1, 40), torch.tensor([1])).isfinite().all()
+
+
+def test_a_network_that_hears_begins_as_the_image_model_and_listens():
+    image = image_model()
+    model = VideoUNet(image, hears=True)
+    z, t = torch.randn(2, 16, 16, 7, 7, generator=torch.Generator().manual_seed(0)), torch.tensor([30, 90])
+    told, other = heard_features(SOME.samples[:2], SOME.lengths[:2]), heard_features(SOME.samples[2:], SOME.lengths[2:])
+    still = VideoUNet(image)
+    with torch.no_grad():
+        assert torch.allclose(model.eval()(z, t, told), still.eval()(z, t), atol=1e-4)
+        awake(model)
+        assert not torch.allclose(model(z, t, told), model(z, t, other), atol=1e-4)
+        assert torch.equal(model(z, t), model(z, t, null_frames(2, features=HEARD)))
+    writer = SpeechWriter(model, SpeechClassifier(), Folds()).eval()
+    film = writer(SOME.samples, SOME.lengths, num_inference_steps=1, generator=torch.Generator().manual_seed(0))
+    assert film.shape == (4, 16, 1, 28, 28)
+    batch = written(digits("train", "stand-in").images[:4], energy_curve(SOME.samples, SOME.lengths))
+    loss, _ = VideoTask(writer, dropout=0.9).loss(
+        batch | {"samples": SOME.samples, "length": SOME.lengths}, torch.Generator().manual_seed(0)
+    )
+    assert loss.isfinite()
+
+
+def test_ink_that_is_kept_never_falls_and_ink_that_rises_stays_as_it_is():
+    film = torch.randn(3, 16, 1, 28, 28, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+    kept = keep_ink(film)
+    assert (kept.diff(dim=1) >= 0).all() and (kept >= film).all() and torch.equal(kept[:, 0], film[:, 0])
+    assert torch.equal(kept, torch.stack([film[:, : f + 1].amax(1) for f in range(16)], 1))
+    assert torch.equal(keep_ink(film.sort(1).values), film.sort(1).values)
+
+
+def test_a_writer_keeps_its_ink_unless_told_otherwise():
+    writer, how = ready(), {"num_inference_steps": 2, "guidance_scale": 1.5, "share": 0.0}
+    kept, free = (
+        writer(SOME.samples, SOME.lengths, **how, keep=keep, generator=torch.Generator().manual_seed(0)) for keep in (True, False)
+    )
+    assert torch.equal(kept, keep_ink(free)) and (free.diff(dim=1) < 0).any()
+    energy = median_curve(TEST)
+    assert score_videos(kept, SOME, energy)["falls"] == 0 < score_videos(free, SOME, energy)["falls"]
+
+
+def test_a_recording_is_looked_up_as_itself():
+    assert looked_up(SOME, TEST) == {"right": 1.0, "timing": 0.0}
 
 
 def test_silence_and_a_single_sample_are_heard_without_a_fuss():

@@ -180,3 +180,19 @@ EXERCISES["43-6"] = Exercise(
         "or: the recordings are cut to one word without noise or line; callers mumble, pause, say other words, and there is no answer 'none of these'",
     ],
 )
+
+# %% ../../nbs/9_appendix/solutions/ch43.ipynb #cb7a6b8d
+EXERCISES["43-7"] = Exercise(
+    "43-7",
+    kind="compute",
+    solution=(855 * 0.04 + 15) / 870,
+    wrong={
+        "other sounds forgotten": (0.04, "Fifteen sounds that are no digits get through too, and each of them is acted on."),
+        "shares added": (0.04 + 0.15, "The two shares belong to different totals: count sounds first, then divide."),
+        "of all the thousand": (49.2 / 1000, "The question is about what it acts on: 870 sounds."),
+        "refusals counted as errors": ((45 + 855 * 0.04 + 15) / 1000, "What is refused is not acted on."),
+        "only the strangers": (15 / 870, "Of the digits that it accepts 4 % are misheard."),
+    },
+    property="wrong over accepted, both counted in sounds",
+    atol=1e-3,
+)
