@@ -62,8 +62,9 @@ def draw_cards(
     rows = rows_of_same_label(things // 4, images.labels, generator)
     side = torch.tensor(list(SIZES.values()))[things % 4 // 2]
     corner = (torch.rand(n, 2, generator=generator) * (SIDE - side + 1)[:, None]).long()
-    boxes = torch.cat([corner, side[:, None]], 1)
-    canvas = render(images.images[rows.to(images.images.device)], F.pad(things[:, None], (0, 2), value=-1), boxes[:, None], device=device)
+    boxes = F.pad(torch.cat([corner, side[:, None]], 1)[:, None], (0, 0, 0, 2), value=-1)  # the first of three things
+    shapes = images.images[rows.to(images.images.device)].expand(-1, 3, -1, -1)
+    canvas = render(shapes, F.pad(things[:, None], (0, 2), value=-1), boxes, device=device)
     facts = facts_of(things)
     told = leave_out(facts, silence, generator)
     return Cards(canvas[..., :SIDE, :SIDE].contiguous(), facts, tell(told, generator), told)
@@ -208,6 +209,7 @@ class SharedSpace(nn.Module):
         learned: bool = True,
     ):
         super().__init__()
+        require.whole("dim", dim, 2)
         self.picture, self.recording, self.caption = Trunk(widths, features), Trunk(widths, features), Words(features)
         self.heads = nn.ModuleDict({name: nn.Linear(features, dim) for name in ("picture", "recording", "caption")})
         start = -math.log(require.number("temperature", temperature, above=0))
@@ -466,6 +468,9 @@ class CellIndex:
         generator: torch.Generator | None = None,
     ):
         learn = vectors[torch.randperm(len(vectors), generator=generator)[:sample]]
+        require.whole("cells", cells, 1, len(learn))
+        if parts is not None and vectors.shape[1] % require.whole("parts", parts, 1):
+            raise ValueError(f"parts must divide the {vectors.shape[1]} dimensions of vectors, got {parts}")
         self.centres = kmeans(learn, cells, iterations, generator=generator)
         cell = nearest_code(vectors, self.centres)
         self.order = cell.argsort(stable=True)  # rows, cell after cell
