@@ -272,6 +272,7 @@ class TripleBatches(EndlessBatches):
     def __init__(self, digits: Digits, speech: Speech, batch_size: int, *, seed: int = 0, device: torch.device | str | None = None):
         self.batch_size, self.seed, self.device = require.whole("batch_size", batch_size, 1), seed, device
         self.digits, self.labels = replace(digits, images=digits.images.to(device)), speech.labels
+        self.host_lengths = speech.lengths  # on the CPU, where rows are chosen
         self.samples, self.lengths = speech.samples.to(device), speech.lengths.to(device)
         self.sha256 = {"digits": digits.sha256, "speech": speech.sha256, "recordings": len(speech)}
         self.tokenizer = Tokenizer()
@@ -281,10 +282,11 @@ class TripleBatches(EndlessBatches):
         digest = hashlib.sha256(f"{self.seed} {index}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
         cards = draw_cards(self.batch_size, self.digits, generator, "seen", device=self.device)
-        heard = rows_of_same_label(cards.facts[:, 0], self.labels, generator).to(self.samples.device)
+        heard = rows_of_same_label(cards.facts[:, 0], self.labels, generator)
+        longest, heard = int(self.host_lengths[heard].max()), heard.to(self.samples.device)
         tokens = self.tokenizer.encode(cards.captions, LONGEST)
         words = {"tokens": tokens, "facts": cards.facts, "told": cards.told}
-        sounds = {"samples": self.samples[heard], "length": self.lengths[heard]}
+        sounds = {"samples": self.samples[heard, :longest], "length": self.lengths[heard]}
         return {"image": cards.images, **sounds, **{name: x.to(self.device) for name, x in words.items()}}
 
     def origin(self) -> dict[str, int | str]:
