@@ -315,6 +315,98 @@ MUTANTS = [
         "confidence + noise * torch.log(",
         "code_prior",
     ),
+    # ---- one space for several senses
+    Mutant(
+        "matching: a fact that is not stated contradicts",
+        "crossmodal/retrieval.py",
+        "(a == b) | (a < 0) | (b < 0)",
+        "(a == b) | (a < 0)",
+        "retrieval",
+    ),
+    Mutant(
+        "ranking: the worst first",
+        "crossmodal/retrieval.py",
+        "argsort(dim=1, descending=True, stable=True)",
+        "argsort(dim=1, stable=True)",
+        "retrieval",
+    ),
+    Mutant("recall: of all places", "crossmodal/retrieval.py", "marks[:, :k].any(1)", "marks.any(1)", "retrieval"),
+    Mutant(
+        "average precision: places from 0",
+        "crossmodal/retrieval.py",
+        "torch.arange(1, marks.shape[1] + 1,",
+        "torch.arange(marks.shape[1],",
+        "retrieval",
+    ),
+    Mutant(
+        "average precision by chance: r for r - 1",
+        "crossmodal/retrieval.py",
+        "(relevant - 1) / (items - 1)",
+        "relevant / (items - 1)",
+        "retrieval",
+    ),
+    Mutant(
+        "InfoNCE: softmax over the rows",
+        "crossmodal/retrieval.py",
+        "-scores.log_softmax(1).diagonal()",
+        "-scores.log_softmax(0).diagonal()",
+        "retrieval",
+    ),
+    Mutant(
+        "Gaussian information: without the half",
+        "crossmodal/retrieval.py",
+        "return -dim / 2 * math.log",
+        "return -dim * math.log",
+        "retrieval",
+    ),
+    Mutant(
+        "Gaussian log-ratio: variance of y left out", "crossmodal/retrieval.py", "- rho**2 * squares", "+ rho**2 * squares", "retrieval"
+    ),
+    Mutant("all partners: their sum", "crossmodal/retrieval.py", "* positive).sum(1) / positive.sum(1)", "* positive).sum(1)", "retrieval"),
+    Mutant(
+        "any partner: the others",
+        "crossmodal/retrieval.py",
+        "masked_fill(~positive, -torch.inf).logsumexp",
+        "masked_fill(positive, -torch.inf).logsumexp",
+        "retrieval",
+    ),
+    Mutant("captions: padding is read", "crossmodal/retrieval.py", "(tokens > Tokenizer.end)", "(tokens >= 0)", "retrieval"),
+    Mutant(
+        "batches: a recording of any digit",
+        "crossmodal/retrieval.py",
+        "rows_of_same_label(cards.facts[:, 0], self.labels, generator)",
+        "torch.randint(len(self.labels), (self.batch_size,), generator=generator)",
+        "retrieval",
+    ),
+    Mutant("validation: takes are trained on too", "crossmodal/retrieval.py", "sounds.takes >= 10", "sounds.takes >= 5", "retrieval"),
+    Mutant("users: taste divides", "crossmodal/retrieval.py", "torch.exp(taste * met)", "torch.exp(-taste * met)", "retrieval"),
+    Mutant(
+        "users: the next item may be an old one", "crossmodal/retrieval.py", "weight = weight.scatter(1, history, 0.0)\n", "", "retrieval"
+    ),
+    Mutant(
+        "recommendation: old items are offered",
+        "crossmodal/retrieval.py",
+        "scores.double().scatter(1, users.history, -torch.inf)",
+        "scores.double()",
+        "retrieval",
+    ),
+    Mutant(
+        "gain: discounts from the second place", "crossmodal/retrieval.py", "torch.arange(2, k + 2,", "torch.arange(3, k + 3,", "retrieval"
+    ),
+    Mutant(
+        "cells: the farthest first",
+        "crossmodal/retrieval.py",
+        "self.centres, query, alpha=-2)",
+        "self.centres, query, alpha=2)",
+        "retrieval",
+    ),
+    Mutant(
+        "product codes: a part's table for another",
+        "crossmodal/retrieval.py",
+        "return table.gather(1,",
+        "return table.flip(0).gather(1,",
+        "retrieval",
+    ),
     # ---- probability
     Mutant("KL: the other variance", "probability.py", "_like(mean1, -logvar2)", "_like(mean1, -logvar1)", "probability"),
     Mutant("sampling: variance for deviation", "probability.py", "(0.5 * logvar).exp() * noise", "logvar.exp() * noise", "probability"),

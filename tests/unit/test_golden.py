@@ -98,6 +98,17 @@ def spoken_digits(model, device="cpu"):
     return {"logits": classify(model, samples, lengths), "network": model(noise(4, 40, 100, seed=10).to(device))}
 
 
+def shared_space(model, device="cpu"):
+    cards = pictures(6, 28, 30).to(device)
+    words = torch.randint(3, 40, (6, 7), generator=seeded(31)).to(device)
+    return {
+        "pictures": model.pictures(cards),
+        "recordings": model.recordings(noise(4, 40, 100, seed=32).to(device)),
+        "captions": model.captions(words),
+        "scale": model.scale.reshape(1),
+    }
+
+
 def scene_captioner(model, device="cpu"):
     tokens = torch.randint(1, 20, (4, 6), generator=seeded(12)).to(device)
     codes = model.vqvae.encode(pictures(4, 56, 22).to(device))
@@ -120,6 +131,7 @@ NETWORKS = {  # one pass of each network, on any device
     "mnist-ddpm": mnist_ddpm,
     "mnist-latent": mnist_latent,
     "spoken-digits": spoken_digits,
+    "shared-space": shared_space,
     "scene-captioner": scene_captioner,
     "writing-video": writing_video,
 }
