@@ -124,8 +124,8 @@ def test_each_answer_depends_on_what_it_was_given_alone(net):
     assert torch.equal(net(images), net.eye.head(seen))
     assert torch.equal(net(sound=sound), net.ear.head(heard))
     assert torch.equal(net(images, sound), net.decide(seen, heard))
-    assert not torch.allclose(net(images, sound), net(images, torch.sin(torch.arange(8000.0)).expand(3, -1)), atol=1e-4)
-    assert not torch.allclose(net(images, sound), net(images.flip(0), sound), atol=1e-5)
+    assert not torch.allclose(net(images, sound), net(images, torch.sin(torch.arange(8000.0)).expand(3, -1)), rtol=0, atol=1e-6)
+    assert not torch.allclose(net(images, sound), net(images.flip(0), sound), rtol=0, atol=1e-6)
 
 
 def test_contrast_and_loudness_do_not_matter(net):
@@ -309,9 +309,8 @@ def test_a_pool_holds_each_scene_s_words_and_codes():
 @pytest.mark.parametrize(
     "call, error, word",
     [
-        (lambda: FusionTask(None, ("picture",)), ValueError, "answers"),
-        (lambda: SceneBothTask(None, ("draw",)), ValueError, "orders"),
-        (lambda: fusion_data("dev"), ValueError, "split"),
+        (lambda: FusionTask(DigitFusion(), ("picture",)), ValueError, "answers"),
+        (lambda: SceneBothTask(scene_net(), ("draw",)), ValueError, "orders"),
         (lambda: PairBatches(digits("test", "stand-in"), speech("test", "stand-in").subset(torch.arange(3)), 4), ValueError, "speech"),
         (lambda: PairBatches(digits("test", "stand-in"), speech("test", "stand-in"), 0), ValueError, "batch_size"),
         (lambda: draw_pairs(digits("test", "stand-in"), speech("test", "stand-in"), 0), ValueError, "per_recording"),
