@@ -242,7 +242,7 @@ def grouped_interval(values: Float[Tensor, "*cells n"], groups: Int64[Tensor, " 
 from ..registry import register
 from ..training import Recipe, Run, by_profile, data_device, fit, seed_everything
 
-# %% ../../nbs/5_crossmodal/49_fusion.ipynb #d5324b20
+# %% ../../nbs/5_crossmodal/49_fusion.ipynb #ac235ee7
 SIGMAS, SNRS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0), (10.0, 0.0, -5.0, -10.0, -15.0, -20.0)  # where the book measures
 
 
@@ -266,7 +266,7 @@ def train_fusion(out_dir, recipe: Recipe | None = None, *, answers: Sequence[str
     model = DigitFusion()
     return fit(FusionTask(model, answers), fusion_batches(model, recipe, held_out)[0], recipe, out_dir)
 
-
+# %% ../../nbs/5_crossmodal/49_fusion.ipynb #d5324b20
 def measure_fusion(model: DigitFusion, held_out: str | None = None, per_recording: int = 10) -> dict:
     """Shares of test pairs that are read rightly at all noises, by picture, voice, both and the product of the first two, and the validated temperatures."""
     every = by_profile(smoke=30, laptop=1)

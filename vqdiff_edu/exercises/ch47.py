@@ -23,7 +23,7 @@ EXERCISES["47-1"] = Exercise(
     wrong={
         "the denoiser knows u": ((1.2, 1.2), "It is shown u under all of the noise, and at alpha-bar 0 nothing of it is left."),
         "half-way": ((0.6, 1.2), "In one step nothing can be mended later: the guess at pure noise is the result."),
-        "the known frame copied": ((0.0, 1.5), "Frames are correlated, not equal: the conditional mean is rho times u."),
+        "the known frame copied": ((0.0, 1.5), "Frames are correlated, not equal: the conditional mean is r times u."),
         "exchanged": ((1.2, 0.0), "The first of the pair is what replacement gives."),
     },
     property="at alpha-bar 0 the noisy u is independent of u",
