@@ -499,6 +499,70 @@ MUTANTS = [
         "power.unflatten(1, (BANDS, -1)).amax(2)",
         "video",
     ),
+    Mutant("fusion: the prior not divided out", "crossmodal/fusion.py", "(len(log_p) - 1) * log_prior", "0 * log_prior", "fusion"),
+    Mutant(
+        "fusion: the prior divided out once too often",
+        "crossmodal/fusion.py",
+        "(len(log_p) - 1) * log_prior",
+        "len(log_p) * log_prior",
+        "fusion",
+    ),
+    Mutant("fusion: decibels of amplitudes", "crossmodal/fusion.py", "10 ** (-snr[:, None] / 20)", "10 ** (-snr[:, None] / 10)", "fusion"),
+    Mutant(
+        "fusion: variance for deviation",
+        "crossmodal/fusion.py",
+        "sigma[:, None, None, None] * noise_like",
+        "sigma[:, None, None, None].sqrt() * noise_like",
+        "fusion",
+    ),
+    Mutant(
+        "fusion: the voice is not listened to",
+        "crossmodal/fusion.py",
+        "torch.cat([seen, heard], -1)",
+        "torch.cat([seen, 0 * heard], -1)",
+        "fusion",
+    ),
+    Mutant(
+        "fusion: every answer is trained",
+        "crossmodal/fusion.py",
+        "for name in self.answers}\n        return",
+        "for name in said}\n        return",
+        "fusion",
+    ),
+    Mutant(
+        "fusion: pairs of any two digits",
+        "crossmodal/fusion.py",
+        "rows_of_same_label(self.labels[picture], self.said",
+        "rows_of_same_label(0 * self.labels[picture], self.said",
+        "fusion",
+    ),
+    Mutant(
+        "fusion: validation takes are trained on",
+        "crossmodal/fusion.py",
+        '~late if split == "train" else late',
+        'late | ~late if split == "train" else late',
+        "fusion",
+    ),
+    Mutant("fusion: temperature multiplied", "crossmodal/fusion.py", "F.nll_loss((log_p / t)", "F.nll_loss((log_p * t)", "fusion"),
+    Mutant(
+        "fusion: over- and underconfidence cancel",
+        "crossmodal/fusion.py",
+        "(right.sum() - sure.sum()).abs().item()",
+        "(right.sum() - sure.sum()).item()",
+        "fusion",
+    ),
+    Mutant("fusion: an interval from single pairs", "crossmodal/fusion.py", "math.sqrt(number)", "math.sqrt(len(groups))", "fusion"),
+    Mutant(
+        "fusion: the first token asked for is given",
+        "crossmodal/fusion.py",
+        "torch.arange(n, device=device) <= given",
+        "torch.arange(n, device=device) <= given + 1",
+        "fusion",
+    ),
+    Mutant("fusion: padding counts", "crossmodal/fusion.py", "nats[words > 0]", "nats[words >= 0]", "fusion"),
+    Mutant(
+        "fusion: always the likeliest", "crossmodal/fusion.py", "[:, :, 0], temperature, generator)", "[:, :, 0], 0.0, generator)", "fusion"
+    ),
 ]
 
 

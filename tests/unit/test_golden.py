@@ -122,6 +122,12 @@ def writing_video(model, device="cpu"):
     return {"told": net(z, t, frames=frames, clip=clip), "untold": net(z, t)}
 
 
+def digit_fusion(model, device="cpu"):
+    images, (sound, _) = pictures(3, 28, 33).to(device), sounds(3, seed=34)
+    sound = F.pad(sound, (0, 2000)).to(device)
+    return {"picture": model(images), "voice": model(sound=sound), "both": model(images, sound)}
+
+
 NETWORKS = {  # one pass of each network, on any device
     "digit-classifier": digit_classifier,
     "mnist-vqvae": mnist_vqvae,
@@ -134,6 +140,7 @@ NETWORKS = {  # one pass of each network, on any device
     "shared-space": shared_space,
     "scene-captioner": scene_captioner,
     "writing-video": writing_video,
+    "digit-fusion": digit_fusion,
 }
 
 
