@@ -10,7 +10,8 @@ __all__ = ['FRAME', 'inverse_stft', 'overlap_add', 'FrameBlock', 'Coded', 'Speec
 # %% ../../nbs/5_crossmodal/44_speech_codec.ipynb #1107700a
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -31,12 +32,17 @@ from ..training import Recipe, Run, by_profile, data_device, fit, seed_everythin
 # %% ../../nbs/5_crossmodal/44_speech_codec.ipynb #188a432a
 def inverse_stft(spectrum: Complex[Tensor, "batch bin frame"], window: int = WINDOW, hop: int = HOP) -> Float[Tensor, "batch sample"]:
     """The sound whose `stft` comes nearest to `spectrum` in the mean square over all frequencies (Griffin & Lim 1984): `hop` samples for each frame."""
-    fade = hann(window).to(spectrum.device)[:, None]
+    fade = _fade(window, spectrum.device)
     frames = torch.fft.irfft(spectrum, n=window, dim=1) * fade  # [batch, window, frame]
     covered = fade.square().expand(1, window, spectrum.shape[2])
     sound, weight = (overlap_add(x, hop) for x in (frames, covered))
     margin = (window - hop) // 2
     return (sound / weight.clamp(min=1e-9))[:, margin : margin + hop * spectrum.shape[2]]
+
+
+@cache
+def _fade(window: int, device: torch.device) -> Float[Tensor, "window 1"]:
+    return hann(window).to(device)[:, None]
 
 
 def overlap_add(frames: Float[Tensor, "batch window frame"], hop: int) -> Float[Tensor, "batch sample"]:
@@ -77,7 +83,7 @@ class SpeechCodec(nn.Module):
     of (Vocos, Siuzdak 2023); between them stands residual vector quantization (SoundStream, Zeghidour et al. 2021).
     """
 
-    def __init__(self, num_embeddings: int = 512, dim: int = 16, stages: int = 8, *, width: int = 128, dropout: bool = True):
+    def __init__(self, num_embeddings: int = 512, dim: int = 16, stages: int = 8, *, width: int = 120, dropout: bool = True):
         super().__init__()
         require.whole("width", width, 1)
         self.wave = nn.Conv1d(1, width, 2 * FRAME, stride=FRAME, padding=FRAME // 2)
@@ -146,7 +152,7 @@ class CodecTask:
     """Training of a codec on batches {"samples", "length"}: windows of 24 frames, up to 10 % faster or slower, for `training.fit`."""
 
     model: SpeechCodec
-    wave_weight: float = 10.0
+    wave_weight: float = 0.0
     frames: int = 24
 
     def windows(self, batch: dict[str, Tensor], generator: torch.Generator) -> Float[Tensor, "batch window"]:
@@ -182,7 +188,7 @@ def codec_batches(
 
 
 def train_codec(
-    out_dir, recipe: Recipe | None = None, *, held_out: str | None = None, first_take: int = 5, wave_weight: float = 10.0, **size
+    out_dir, recipe: Recipe | None = None, *, held_out: str | None = None, first_take: int = 5, wave_weight: float = 0.0, **size
 ) -> Run:
     """Train a codec by `recipe` (default: the book's) on the recordings that `codec_batches` picks; `size` goes to `SpeechCodec`."""
     recipe = recipe or codec_recipe()
@@ -254,7 +260,7 @@ register(
     batches=codec_batches,
     recipe=codec_recipe,
     measure=measure_codec,
-    profiles={"smoke": {"num_embeddings": 16, "width": 16}, "gpu": {"width": 256}},
+    profiles={"smoke": {"num_embeddings": 16, "width": 16}, "gpu": {"width": 240}},
     card={"failures": "It has heard six speakers say ten words each; without an adversary in training, voices sound hoarse."},
 )(SpeechCodec);
 
@@ -332,22 +338,23 @@ def voice_numbers(data: Speech) -> Int64[Tensor, " n"]:
 
 
 def varied(data: Speech, copies: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Samples and lengths of `copies` of every recording: the first as it is, the others up to 6 % faster or slower and begun up to 10 ms early or late."""
+    """Samples and lengths of `copies` of every recording: the first as it is, the others up to 8 % faster or slower and begun up to 10 ms early or late."""
     sounds, lengths = [data.samples], [data.lengths]
     for _ in range(copies - 1):
         u = 2 * torch.rand(2, len(data), generator=generator) - 1
-        speed, start = 1 + 0.06 * u[0], HOP * u[1]
+        speed, start = 1 + 0.08 * u[0], HOP * u[1]
         sounds.append(excerpt(data.samples, data.lengths, start, speed, data.samples.shape[1]))
         lengths.append(((data.lengths - start) / speed).long().clamp(HOP, data.samples.shape[1]))
     return torch.cat(sounds), torch.cat(lengths)
 
 
 def speaker_batches(speaker: DigitSpeaker, recipe: Recipe, *, first_take: int = 5, copies: int | None = None) -> tuple[Batches, dict]:
-    """Codes of all training recordings, several copies of each; label 10 · voice + digit."""
-    train = speech("train")
-    train = train.subset(train.takes >= first_take)
+    """Codes of the training recordings that are short enough for `speaker.model`, several copies of each; label 10 · voice + digit."""
+    train, longest = speech("train"), speaker.model.length // speaker.levels * FRAME
+    train = train.subset((train.takes >= first_take) & (train.lengths <= 0.92 * longest))
     train = train.subset(torch.arange(0, len(train), by_profile(smoke=50, laptop=1)))
-    copies = copies or by_profile(smoke=1, laptop=8)
+    train = replace(train, samples=train.samples[:, :longest])
+    copies = copies or by_profile(smoke=1, laptop=16)
     sounds, lengths = varied(train, copies, torch.Generator().manual_seed(recipe.seed))
     device = data_device() or next(speaker.codec.parameters()).device
     speaker.codec.to(device)
@@ -364,7 +371,7 @@ def speaker_task(speaker: DigitSpeaker) -> PriorTask:
 
 def speaker_recipe(seed: int = 0) -> Recipe:
     """`speech-prior`: at most twenty minutes on two cores."""
-    steps, batch_size = by_profile(smoke=3, laptop=3000, gpu=10_000), by_profile(smoke=8, laptop=64)
+    steps, batch_size = by_profile(smoke=3, laptop=4500, gpu=10_000), by_profile(smoke=8, laptop=32, gpu=128)
     return Recipe("speech-prior", steps, batch_size, lr=1.5e-3, warmup=steps // 20, weight_decay=0.1, seed=seed)
 
 # %% ../../nbs/5_crossmodal/44_speech_codec.ipynb #5e42fb77
@@ -422,7 +429,7 @@ def measure_speaker(speaker: DigitSpeaker, **options) -> dict:
         "coded_accuracy": judged(codec, test, listener)["accuracy"],
         "frechet": {name: frechet_distance(feature_statistics(x), reference) for name, x in distances.items()},
         "bits": {"mean": bits.mean().item(), "standard_error": (bits.std() / len(bits) ** 0.5).item(), "recordings": len(test)},
-        "bits_per_second": (bits.sum() / (test.lengths.sum() / RATE)).item(),
+        "bits_per_second": (bits.sum() / (test.lengths.clamp(max=sounds.shape[1]).sum() / RATE)).item(),
         "mean_seconds": (lengths.double().mean() / RATE).item(),
         "real_mean_seconds": (test.lengths.double().mean() / RATE).item(),
         "listener": listener.card["tensors_sha256"],
@@ -436,7 +443,7 @@ def measure_speaker(speaker: DigitSpeaker, **options) -> dict:
     batches=speaker_batches,
     recipe=speaker_recipe,
     measure=measure_speaker,
-    profiles={"smoke": {"dim": 16, "depth": 1}, "laptop": {"dim": 80, "depth": 3}, "gpu": {"dim": 256, "depth": 4}},
+    profiles={"smoke": {"dim": 16, "depth": 1}, "laptop": {"dim": 88, "depth": 3}, "gpu": {"dim": 256, "depth": 4}},
     card={
         "sampling": {"temperature": 1.0, "top_p": 0.9, "guidance_scale": 1.0},
         "failures": "It speaks ten words in the six voices that it has heard.",
@@ -444,7 +451,7 @@ def measure_speaker(speaker: DigitSpeaker, **options) -> dict:
     parents=("speech-codec",),
 )
 def make_speaker(
-    codec: SpeechCodec, levels: int = 4, frames: int = 40, voices: int = 6, dim: int = 80, depth: int = 3, label_dropout: float = 0.1
+    codec: SpeechCodec, levels: int = 3, frames: int = 40, voices: int = 6, dim: int = 88, depth: int = 3, label_dropout: float = 0.1
 ) -> DigitSpeaker:
     """The generator of spoken digits: a prior over the first `levels` levels of up to `frames` frames."""
     codes = levels * codec.quantizer.num_embeddings + 1
