@@ -373,7 +373,7 @@ def speaker_task(speaker: DigitSpeaker) -> PriorTask:
 
 def speaker_recipe(seed: int = 0) -> Recipe:
     """`speech-prior`: at most twenty minutes on two cores."""
-    steps, batch_size = by_profile(smoke=3, laptop=4500, gpu=10_000), by_profile(smoke=8, laptop=32, gpu=128)
+    steps, batch_size = by_profile(smoke=3, laptop=3000, gpu=10_000), by_profile(smoke=8, laptop=32, gpu=128)
     return Recipe("speech-prior", steps, batch_size, lr=1.5e-3, warmup=steps // 20, weight_decay=0.1, seed=seed)
 
 # %% ../../nbs/5_crossmodal/44_speech_codec.ipynb #5e42fb77
