@@ -470,9 +470,9 @@ def draw_lines(points: Float[Tensor, "n k 2"], width: Float[Tensor, " n"]) -> Fl
 
 
 def scribbles(n: int, generator: torch.Generator) -> Float[Tensor, "n 1 28 28"]:
-    """One line each through four to nine random points: straight from point to point or curved (Catmull-Rom), open or closed."""
+    """One line each through five to nine random points: straight from point to point or curved (Catmull-Rom), open or closed."""
     points = between(0.12, 0.88, n, 9, 2, generator=generator)
-    last = torch.randint(3, 9, (n, 1), generator=generator, device=generator.device)
+    last = torch.randint(4, 9, (n, 1), generator=generator, device=generator.device)
     time = torch.linspace(0, 1, 90, device=generator.device) * last  # [n, 90]
     i = time.floor().long().clamp(max=7)
     f = (time - i)[..., None]
