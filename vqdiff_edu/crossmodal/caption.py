@@ -14,8 +14,8 @@ __all__ = ['GRID', 'PLACES', 'WORKING', 'VALIDATION', 'LEAST_CONFIDENCE', 'PICTU
            'Reading', 'read_scene', 'look_closer', 'InkJudge', 'as_pieces', 'between', 'warped', 'draw_lines',
            'scribbles', 'loose_strokes', 'cut_and_rearranged', 'no_digits', 'InkTask', 'split_training', 'ink_batches',
            'ink_judge_recipe', 'measure_ink_judge', 'make_ink_judge', 'Told', 'digit_chances', 'PictureCaptioner',
-           'agreement', 'reason_to_refuse', 'picture_captioner', 'ink_of_scene', 'light', 'as_jpeg', 'place_ink',
-           'photograph', 'draw_picture']
+           'impossible', 'agreement', 'reason_to_refuse', 'picture_captioner', 'ink_of_scene', 'light', 'as_jpeg',
+           'Chance', 'place_ink', 'photograph', 'draw_picture']
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #3ef44e96
 import io
@@ -965,12 +965,18 @@ class PictureCaptioner(nn.Module):
         return Told(caption, digits, confidence, reason_to_refuse(parse(caption), verdicts, confidence, self.least))
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #0f124690
+def impossible(scene: Scene) -> bool:
+    """Whether no canvas can hold the scene: of three things two are large."""
+    return len(scene.things) == 3 and sum(thing.size == "large" for thing in scene.things) > 1
+
+
 def agreement(scene: Scene, chances: list[float], verdicts: Float[Tensor, "m 11"]) -> float:
     """The least probability of a digit, 0 … 1: the geometric mean of the captioner's for its least sure word, and of the judge's for its least sure piece.
 
-    0 if there are not as many pieces as digits. The pieces of ink come from the top or from the left; the ends of three may be told in either order.
+    0 for a scene that cannot be, and if there are not as many pieces as digits. The pieces come from the top or from the left; the ends of three may be
+    told in either order.
     """
-    if len(verdicts) != len(scene.things):
+    if impossible(scene) or len(verdicts) != len(scene.things):
         return 0.0
     digits = [thing.digit for thing in scene.things]
     orders = [digits, digits[::-1]] if len(digits) == 3 else [digits]
@@ -980,8 +986,7 @@ def agreement(scene: Scene, chances: list[float], verdicts: Float[Tensor, "m 11"
 
 def reason_to_refuse(scene: Scene, verdicts: Float[Tensor, "m 11"], confidence: float, least: float) -> str | None:
     """Why a caption should not be told: a scene that cannot be, pieces that are not counted right or are no digits, doubt; None if it may be told."""
-    large = sum(thing.size == "large" for thing in scene.things)
-    if len(scene.things) == 3 and large > 1:
+    if impossible(scene):
         return "the captioner tells of three digits of which two are large, and no such scene fits on its canvas"
     if len(verdicts) != len(scene.things):
         return f"there are {len(verdicts)} pieces of ink, and the captioner tells of {len(scene.things)} digits"
@@ -1037,7 +1042,7 @@ def as_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
     return np.asarray(Image.open(file), np.float32) / 255
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #84f45b3d
-class _Chance:
+class Chance:
     """Numbers from a generator: `even(low, high)`, and `noise(rows, columns)` of variance 1."""
 
     def __init__(self, generator: torch.Generator):
@@ -1050,7 +1055,7 @@ class _Chance:
         return torch.randn(shape, generator=self.generator).numpy()
 
 
-def place_ink(ink: np.ndarray, kind: str, chance: _Chance) -> np.ndarray:
+def place_ink(ink: np.ndarray, kind: str, chance: Chance) -> np.ndarray:
     """Ink [560, 560] as large in the frame, and turned, as `kind` wants it."""
     small = SHEET * 2 // 5
     if kind == "small in the frame":
@@ -1066,7 +1071,7 @@ def place_ink(ink: np.ndarray, kind: str, chance: _Chance) -> np.ndarray:
     return ndimage.rotate(ink, 15 if chance.even(0, 1) < 0.5 else -15, reshape=False, order=1) if kind == "turned by 15°" else ink
 
 
-def photograph(ink: np.ndarray, kind: str, chance: _Chance) -> np.ndarray:
+def photograph(ink: np.ndarray, kind: str, chance: Chance) -> np.ndarray:
     """Ink 0 … 1 as dark strokes on light paper under the conditions of `kind`: grey levels in 0 … 1."""
     paper, dark = chance.even(0.85, 0.98), chance.even(0.05, 0.25)
     page = paper - (paper - dark) * ink
@@ -1098,7 +1103,7 @@ def draw_picture(images: Digits, kind: str, generator: torch.Generator) -> tuple
     boxes = draw_boxes(things, vertical, generator)
     rows = rows_of_same_label((things // 4).clamp(min=0), images.labels, generator)
     ink = ink_of_scene(images.images[rows[0], 0], things[0], boxes[0], {"thin pen": 0.55, "thick pen": 1.6}.get(kind, 1.0))
-    chance = _Chance(generator)
+    chance = Chance(generator)
     grey = photograph(place_ink(ink, kind, chance), kind, chance)
     shown = [THINGS[number] for number in things[0].tolist() if number >= 0]
     return torch.from_numpy(grey), Scene(tuple(shown), RELATIONS[len(shown)][-1 if len(shown) == 2 and not bool(vertical) else 0])
