@@ -496,7 +496,7 @@ def ink_on_paper(grey: Float[Tensor, "height width"]) -> np.ndarray:
     """
     levels = ndimage.gaussian_filter(at_work(grey).numpy(), 1.0)
     half = round(0.12 * WORKING)
-    wide = np.pad(levels, half, mode="reflect", reflect_type="odd").clip(levels.min(), levels.max())  # a slope of light goes on
+    wide = np.pad(levels, half, mode="reflect", reflect_type="odd").clip(0.02, levels.max())  # a slope of light goes on
     paper = ndimage.grey_closing(wide, size=(2 * half + 1, 2 * half + 1))[half:-half, half:-half]
     ink = 1 - levels / np.maximum(paper, 0.02)
     return np.clip(ink - np.median(ink), 0, 1)
