@@ -1068,7 +1068,9 @@ def place_ink(ink: np.ndarray, kind: str, chance: Chance) -> np.ndarray:
         wide = round(1.1 * max(inked.shape))
         inked = np.pad(inked, [((wide - side) // 2, wide - side - (wide - side) // 2) for side in inked.shape])
         return F.interpolate(torch.from_numpy(inked)[None, None], (SHEET, SHEET), mode="bilinear", antialias=True)[0, 0].numpy()
-    return ndimage.rotate(ink, 15 if chance.even(0, 1) < 0.5 else -15, reshape=False, order=1) if kind == "turned by 15°" else ink
+    if kind == "turned by 15°":
+        return ndimage.rotate(np.pad(ink, 80), 15 if chance.even(0, 1) < 0.5 else -15, reshape=False, order=1)
+    return ink
 
 
 def photograph(ink: np.ndarray, kind: str, chance: Chance) -> np.ndarray:
