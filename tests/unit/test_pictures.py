@@ -97,7 +97,9 @@ def test_pieces_are_found_where_they_are_with_their_sizes_and_inks():
     pieces, window = find_pieces(TWO)
     first, second = sorted(pieces, key=lambda piece: piece.middle)
     scale = 448 / SIDE
-    assert first.middle == pytest.approx((170 * scale, 140 * scale), abs=2) and second.middle == pytest.approx((410 * scale, 345 * scale), abs=2)
+    assert first.middle == pytest.approx((170 * scale, 140 * scale), abs=2) and second.middle == pytest.approx(
+        (410 * scale, 345 * scale), abs=2
+    )
     assert (first.longest, second.longest) == pytest.approx((220 * scale, 140 * scale), abs=4)
     assert second.dark / first.dark == pytest.approx(0.45, abs=0.05)
     assert [part.start for part in window] == pytest.approx([60 * scale, 80 * scale], abs=3)
@@ -275,7 +277,12 @@ def test_confidence_is_the_mean_of_two_opinions_on_the_least_sure_digit():
         (SEVEN_OVER_TWO, sure(7, 2), 0.3, "not sure (confidence 0.30)"),
         (SEVEN_OVER_TWO, sure(7, 10), 0.3, "ink that is no digit"),
         (SEVEN_OVER_TWO, sure(7, 2, 3), 0.0, "3 pieces of ink, and the captioner tells of 2"),
-        (Scene((Thing(1, "large", "bold"), Thing(5, "large", "bold"), Thing(9, "small", "bold")), "between"), sure(1, 5, 9), 0.0, "two are large"),
+        (
+            Scene((Thing(1, "large", "bold"), Thing(5, "large", "bold"), Thing(9, "small", "bold")), "between"),
+            sure(1, 5, 9),
+            0.0,
+            "two are large",
+        ),
     ],
 )
 def test_each_refusal_has_its_reason(scene, verdicts, confidence, said):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['GRID', 'PLACES', 'PICTURES', 'SHEET', 'WORKING', 'VALIDATION', 'LEAST_CONFIDENCE', 'EyeBlock', 'make_eye',
            'place_marks', 'SceneEncoder', 'Captioner', 'codes_or_pixels', 'caption_loss', 'SceneCaptioner',
-           'unseen_triples', 'mask_unseen', 'digit_named', 'at_a_glance', 'glance_loss', 'word_weights',
+           'unseen_triples', 'mask_unseen', 'never_said', 'digit_named', 'at_a_glance', 'glance_loss', 'word_weights',
            'rival_adjectives', 'exchange_adjectives', 'CaptionTask', 'wilson_interval', 'score_captions',
            'bleu_with_interval', 'unreadable', 'measure_captions', 'evaluate_captioner', 'captioner_recipe',
            'measure_captioner', 'make_captioner', 'attention_maps', 'ink_of_scene', 'light', 'as_jpeg', 'Chance',
@@ -238,6 +238,15 @@ def mask_unseen(
     before, last = F.pad(tokens[:, :-2], (1, 0)), tokens[:, :-1]
     out = table[before, last].movedim(-1, 1).scatter(1, tokens[:, None, 1:], False)
     return logits.masked_fill(out, -math.inf)
+
+# %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #3d67f21d
+def never_said(tokens: Int64[Tensor, "n length"], named: Int64[Tensor, " num_tokens"]) -> Bool[Tensor, "first second third"]:
+    """True at [a, b, c] if in no caption the digit word c follows the words a and b, which some digit word does follow; `named` from `digit_named`."""
+    triples = tokens.unfold(1, 3, 1).flatten(0, 1)
+    triples = triples[named[triples[:, 2]] < 10]
+    said = torch.zeros(len(named), len(named), len(named), dtype=torch.bool)
+    said[tuple(triples.T)] = True
+    return said.any(2, keepdim=True) & (named < 10) & ~said
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #077098c2
 def digit_named(words: Tokenizer) -> Int64[Tensor, " num_tokens"]:
