@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PLAIN', 'app', 'Name', 'Steps', 'Guidance', 'Seed', 'in_words', 'ticking', 'show_models', 'drawn', 'headline',
            'left_out', 'data', 'train', 'evaluate', 'need_real_data', 'check_output', 'sample', 'parse_labels',
-           'caption', 'notes_on', 'speak', 'films_of', 'write_film', 'refusal']
+           'caption', 'caption_one', 'notes_on', 'speak', 'films_of', 'write_film', 'refusal']
 
 # %% ../nbs/7_tools/75_cli.ipynb #47fcc613
 import json
@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -210,29 +210,52 @@ def parse_labels(labels: str) -> list[int]:
 
 # %% ../nbs/7_tools/75_cli.ipynb #bac4eaad
 @app.command()
-def caption(image: Annotated[Path, typer.Argument(help="A picture with one to three digits.")]) -> None:
-    """Describe a picture of digits in a sentence."""
-    from vqdiff_edu.crossmodal.caption import unreadable
-    from vqdiff_edu.data import read_picture
-    from vqdiff_edu.registry import load_pretrained
+def caption(
+    images: Annotated[list[Path], typer.Argument(help="Pictures, each with one to three digits.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One line per file, with file, caption, digits and confidence.")] = False,
+) -> None:
+    """Describe pictures of digits, in a sentence each. Exit status: 0, 3 if a picture is refused, 2 if a file cannot be read."""
+    from vqdiff_edu.crossmodal.caption import picture_captioner
 
     with in_words():
-        said = load_pretrained("scene-captioner")(read_picture(image, 56))[0]
-        if unreadable(said):
-            raise ValueError(f"image: {image} shows nothing that can be told as one to three digits; the model stammers {said[:60]!r}")
-    for note in notes_on(image, said):
-        typer.echo(f"note: {note}", err=True)
-    typer.echo(said)
+        pictures = picture_captioner()
+    statuses = [caption_one(pictures, image, as_json=as_json, named=len(images) > 1) for image in images]
+    if any(statuses):
+        raise typer.Exit(2 if 2 in statuses else 3)
+
+
+def caption_one(pictures: Callable, image: Path, *, as_json: bool, named: bool) -> int:
+    """Describe one picture on stdout, say on stderr what there is to say, and return the exit status: 0, 3 (refused) or 2 (no picture)."""
+    try:
+        with in_words():
+            told = pictures(image)
+    except typer.Exit:
+        told = None
+    status = 2 if told is None else 3 if told.refusal else 0
+    if status == 3:
+        typer.echo(f"refused: {image}: {told.refusal}", err=True)
+    if as_json:
+        row = {"caption": None if status else told.caption, "digits": [] if status else list(told.digits)}
+        typer.echo(json.dumps({"file": str(image)} | row | {"confidence": None if told is None else round(told.confidence, 3)}))
+    elif not status:
+        for note in notes_on(image, told.caption):
+            typer.echo(f"note: {note}", err=True)
+        typer.echo(f"note: confidence {told.confidence:.2f} that the digits are right", err=True)
+        typer.echo(f"{image}: {told.caption}" if named else told.caption)
+    return status
 
 
 def notes_on(image: Path, said: str) -> list[str]:
     """What was done to a picture on its way to the captioner, and what its caption therefore cannot tell."""
-    from vqdiff_edu.data import grey_levels, taken_as_it_is
     from vqdiff_edu.crossmodal.scenes import parse
+    from vqdiff_edu.data import grey_levels, taken_as_it_is
 
     grey = grey_levels(image)
-    notes = [] if grey.shape == (56, 56) else [f"{image} has {grey.shape[1]} × {grey.shape[0]} pixels: brought to 56 × 56"]
-    if not taken_as_it_is(grey, 56) and len({thing.ink for thing in parse(said).things}) == 1:
+    if taken_as_it_is(grey, 56):
+        return []
+    notes = [f"{image} has {grey.shape[1]} × {grey.shape[0]} pixels: its ink was found and brought to 56 × 56"]
+    things = parse(said).things
+    if len({thing.ink for thing in things}) == 1:
         notes.append("the darkest stroke is taken for full ink; faint is told only beside bold")
     return notes
 

@@ -11,9 +11,7 @@ from torchvision.utils import save_image
 from typer.testing import CliRunner
 
 from vqdiff_edu.cli import app, parse_labels
-from vqdiff_edu.crossmodal.caption import unreadable
-from vqdiff_edu.crossmodal.scenes import draw_scenes, parse
-from vqdiff_edu.data import digits
+from vqdiff_edu.crossmodal.scenes import parse
 from vqdiff_edu.registry import load_pretrained, train
 from vqdiff_edu.weights import FOLDER, available
 
@@ -62,42 +60,124 @@ def test_train_in_smoke_goes_the_whole_way(tmp_path, monkeypatch):
     assert load_pretrained("mnist-vqvae", folder=folder).card["profile"] == "smoke"
 
 
-def test_caption_says_what_is_on_a_picture(tmp_path):
-    scene = draw_scenes(1, digits("test"), torch.Generator().manual_seed(3))
-    save_image((255 - scene.images.float()) / 255, tmp_path / "paper.png")
-    out = run("caption", str(tmp_path / "paper.png"))
-    assert out.exit_code == 0, out.output
-    assert not unreadable(out.output.splitlines()[-1])
+def a_page(*strokes, side=560):
+    """A page of paper with dark strokes: (top, left, height, width)."""
+    page = torch.full((1, side, side), 0.95)
+    for top, left, height, width in strokes:
+        page[:, top : top + height, left : left + width] = 0.1
+    return page
 
 
-def caption_of(path, picture):
+ONE = ((150, 260, 240, 28),)  # a vertical stroke
+
+
+def caption_of(path, picture, *options):
+    """Notes and refusals, the line on stdout, and the exit status."""
     save_image(picture, path)
+    out = run("caption", str(path), *options)
+    return out.stderr, out.stdout.strip(), out.exit_code
+
+
+def test_caption_says_what_is_on_a_picture(tmp_path):
+    notes, said, status = caption_of(tmp_path / "one.png", a_page(*ONE))
+    assert status == 0 and [thing.digit for thing in parse(said).things] == [1]
+    assert "its ink was found and brought to 56 × 56" in notes and "faint is told only beside bold" in notes
+    assert re.search(r"note: confidence [01]\.\d\d that the digits are right", notes)
+
+
+def test_a_canvas_is_taken_as_it_is(tmp_path):
+    """Only a scene as the captioner knows it, 56 × 56 on black, keeps its ink."""
+    scene = torch.zeros(1, 56, 56)
+    scene[:, 18:40, 26:29] = 0.45
+    notes, said, status = caption_of(tmp_path / "black.png", scene)
+    assert status == 0 and "56 × 56" not in notes and parse(said).things[0].ink == "faint"
+    notes, said, status = caption_of(tmp_path / "paper.png", 1 - scene)
+    assert status == 0 and "darkest stroke is taken for full ink" in notes and parse(said).things[0].ink == "bold"
+
+
+def test_a_thin_pen_is_not_told_as_faint_ink(tmp_path):
+    _, said, status = caption_of(tmp_path / "thin.png", a_page((300, 500, 400, 4), side=1000))
+    assert status == 0 and parse(said).things[0].ink == "bold"
+
+
+def test_caption_as_json_is_a_line_per_file(tmp_path):
+    _, said, status = caption_of(tmp_path / "one.png", a_page(*ONE), "--json")
+    row = json.loads(said)
+    assert status == 0 and list(row) == ["file", "caption", "digits", "confidence"]
+    assert row["file"] == str(tmp_path / "one.png") and row["digits"] == [1] and 0.5 < row["confidence"] <= 1
+    assert [thing.digit for thing in parse(row["caption"]).things] == [1]
+
+
+REFUSED = {
+    "unevenly lit blank paper": (torch.linspace(200 / 255, 1, 400).expand(1, 300, 400), "nothing stands out"),
+    "plain paper": (torch.full((1, 300, 300), 0.9), "nothing stands out"),
+    "noise": (torch.rand(1, 56, 56, generator=torch.Generator().manual_seed(0)), ""),
+    "an H": (a_page((100, 150, 360, 30), (100, 380, 360, 30), (250, 150, 30, 260)), ""),
+    "a page of writing": (a_page(*[(40 + 100 * r, 40 + 100 * c, 60, 16) for r in range(5) for c in range(5)]), "25 pieces of ink"),
+    "four digits": (a_page(*[(200, 60 + 120 * c, 160, 22) for c in range(4)]), "4 pieces of ink"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_picture_that_cannot_be_told_is_refused_with_its_own_status(kind, tmp_path):
+    picture, reason = REFUSED[kind]
+    notes, said, status = caption_of(tmp_path / "strange.png", picture)
+    assert status == 3 and said == "" and notes.startswith("refused: ") and "strange.png: " in notes and reason in notes
+    _, said, status = caption_of(tmp_path / "strange.png", picture, "--json")
+    row = json.loads(said)
+    assert status == 3 and row["caption"] is None and row["digits"] == [] and row["confidence"] < 0.9
+
+
+def test_one_bad_picture_does_not_keep_the_others_from_being_told(tmp_path):
+    save_image(a_page(*ONE), tmp_path / "one.png")
+    save_image(a_page(), tmp_path / "blank.png")
+    (tmp_path / "text.png").write_text("no picture")
+    names = [str(tmp_path / name) for name in ("blank.png", "text.png", "one.png")]
+    out = run("caption", *names)
+    assert out.exit_code == 2 and out.stdout.startswith(f"{names[2]}: ") and len(out.stdout.splitlines()) == 1
+    assert "refused: " in out.stderr and "error: " in out.stderr and "Traceback" not in out.stderr
+    assert run("caption", names[0], names[2]).exit_code == 3
+    rows = [json.loads(line) for line in run("caption", "--json", *names).stdout.splitlines()]
+    assert [row["file"] for row in rows] == names
+    assert [row["caption"] is None for row in rows] == [True, True, False] and rows[1]["confidence"] is None
+
+
+def bad_file(folder, kind):
+    path = folder / "file.png"
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "nothing in it":
+        path.touch()
+    elif kind == "text":
+        path.write_text("a big bold seven")
+    elif kind == "cut off":
+        save_image(torch.rand(1, 300, 300), folder / "whole.png")
+        path.write_bytes((folder / "whole.png").read_bytes()[:2000])
+    return path  # or there is none
+
+
+@pytest.mark.parametrize("kind", ["a folder", "nothing in it", "text", "cut off", "no file"])
+def test_a_file_that_is_no_picture_is_an_error(kind, tmp_path):
+    path = bad_file(tmp_path, kind)
     out = run("caption", str(path))
-    assert out.exit_code == 0, out.output
-    *notes, said = out.output.splitlines()
-    assert all(note.startswith("note: ") for note in notes)
-    return " ".join(notes), said
+    assert out.exit_code == 2 and out.stdout == "" and out.stderr.startswith("error: ") and "file.png" in out.stderr
+    assert "Traceback" not in out.stderr
 
 
-def test_caption_notes_what_was_done_to_the_picture(tmp_path):
-    """Only a scene as the captioner knows it, 56 × 56 on black, is taken as it is."""
-    scene = draw_scenes(60, digits("test"), torch.Generator().manual_seed(3))
-    row = next(i for i, s in enumerate(scene.scenes) if {thing.ink for thing in s.things} == {"faint"} and len(s.things) == 1)
-    picture = scene.images[row].float() / 255
-    notes, said = caption_of(tmp_path / "black.png", picture)
-    assert notes == "" and parse(said).things[0].ink == "faint"
-    notes, said = caption_of(tmp_path / "paper.png", 1 - picture)
-    assert "brought to" not in notes and "darkest stroke is taken for full ink" in notes and parse(said).things[0].ink == "bold"
-    wide = torch.nn.functional.pad(1 - picture, (14, 14, 0, 0), value=1.0)
-    notes, said = caption_of(tmp_path / "wide.png", wide)
-    assert "wide.png has 84 × 56 pixels: brought to 56 × 56" in notes
+@pytest.mark.parametrize(
+    ("mode", "name"), [("CMYK", "page.jpg"), ("1", "page.gif"), ("RGBA", "page.webp"), ("P", "page.png"), ("I;16", "page.png")]
+)
+def test_kinds_of_picture_files(mode, name, tmp_path):
+    page = (255 * a_page(*ONE)[0]).byte().numpy()
+    (Image.fromarray(page.astype("uint16") * 257) if mode == "I;16" else Image.fromarray(page).convert(mode)).save(tmp_path / name)
+    out = run("caption", str(tmp_path / name))
+    assert out.exit_code == 0 and [thing.digit for thing in parse(out.stdout.strip()).things] == [1], out.output
 
 
-def test_what_is_no_caption_is_an_error(tmp_path):
-    save_image(torch.rand(1, 56, 56, generator=torch.Generator().manual_seed(0)), tmp_path / "noise.png")
-    out = run("caption", str(tmp_path / "noise.png"))
-    assert out.exit_code == 2 and out.output.startswith("error: image: ") and "noise.png shows nothing that can be told" in out.output
-    assert "the model stammers" in out.output
+def test_a_large_picture_is_read_without_a_warning(tmp_path):
+    Image.fromarray((255 * a_page(*ONE)[0]).byte().numpy()).resize((9600, 9600)).save(tmp_path / "large.png")
+    out = run("caption", str(tmp_path / "large.png"))
+    assert out.exit_code == 0 and "Warning" not in out.stderr and "site-packages" not in out.stderr
 
 
 def tone(path, rate=8000, channels=1, seconds=0.5):
@@ -312,12 +392,10 @@ def test_data_in_a_folder_that_is_not_there(tmp_path, monkeypatch, source):
 
 
 def test_files_that_do_not_fit_get_a_sentence(tmp_path):
-    Image.new("L", (60, 60), 255).save(tmp_path / "empty.png")
     (tmp_path / "broken.wav").write_bytes(b"RIFF....WAVE")
     soundfile.write(tmp_path / "silent.wav", torch.zeros(4000).numpy(), 8000)
     tone(tmp_path / "long.wav", seconds=9)
     for arguments, said in (
-        (("caption", "empty.png"), "nothing stands out"),
         (("caption", "broken.wav"), "is no picture of ink"),
         (("caption", "nowhere.png"), "nowhere.png"),
         (("speak", "broken.wav"), "broken.wav"),

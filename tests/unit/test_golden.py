@@ -115,6 +115,10 @@ def scene_captioner(model, device="cpu"):
     return {"codes": codes, "logits": model.model(codes, tokens)}
 
 
+def ink_judge(model, device="cpu"):
+    return {"logits": model(pictures(8, 28, 1).to(device))}
+
+
 def writing_video(model, device="cpu"):
     net, t = model.model, STEPS[[2, 6]].to(device)
     z, frames, clip = noise(2, 16, net.image.in_channels, 7, 7, seed=14), noise(2, 16, 12, seed=15), noise(2, 10, seed=16).softmax(1)
@@ -139,6 +143,7 @@ NETWORKS = {  # one pass of each network, on any device
     "spoken-digits": spoken_digits,
     "shared-space": shared_space,
     "scene-captioner": scene_captioner,
+    "ink-judge": ink_judge,
     "writing-video": writing_video,
     "digit-fusion": digit_fusion,
 }
