@@ -13,10 +13,11 @@ const MODELS = ["listener", "filmmaker", "frame-decoder"];
 const LATENT = 12 * 49;
 const [SCALE, SHARPNESS] = [2, 2]; // guidance, and what sharpens the listener's verdict
 
-/** One noise for all frames. @returns {Float32Array} [16, 12, 7, 7] */
+/** Noise of which half is common to all frames. @returns {Float32Array} [16, 12, 7, 7] */
 export function filmNoise(seed) {
-  const draw = noise(LATENT, seed);
-  return Float32Array.from({ length: FRAMES * LATENT }, (_, i) => draw[i % LATENT]);
+  const draw = noise((FRAMES + 1) * LATENT, seed);
+  const common = draw.subarray(FRAMES * LATENT);
+  return Float32Array.from({ length: FRAMES * LATENT }, (_, i) => Math.SQRT1_2 * (common[i % LATENT] + draw[i]));
 }
 
 /** Frames of which none takes ink back. */
