@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['WORST_SIGMA', 'BEST_SNR', 'WORST_SNR', 'SIGMAS', 'SNRS', 'product_of_posteriors', 'noisy_pictures', 'noisy_voices',
-           'Answers', 'DigitFusion', 'FusionTask', 'PairBatches', 'fusion_data', 'Pairs', 'draw_pairs', 'grid_answers',
-           'fit_temperature', 'calibration_error', 'grouped_interval', 'fusion_recipe', 'fusion_batches',
-           'train_fusion', 'measure_fusion', 'product_of_grid', 'SceneBoth', 'write_on', 'SceneBothTask', 'scene_nats',
-           'scene_pool']
+           'Ear', 'varied_voices', 'Answers', 'DigitFusion', 'FusionTask', 'PairBatches', 'fusion_data', 'Pairs',
+           'draw_pairs', 'grid_answers', 'fit_temperature', 'calibration_error', 'grouped_interval', 'fusion_recipe',
+           'fusion_batches', 'train_fusion', 'measure_fusion', 'product_of_grid', 'SceneBoth', 'write_on',
+           'SceneBothTask', 'scene_nats', 'scene_pool']
 
 # %% ../../nbs/5_crossmodal/49_fusion.ipynb #ff3393e7
 import math
@@ -22,19 +22,19 @@ from torch import Tensor, nn
 
 from .. import require
 from vqdiff_edu.crossmodal.audio import (
+    RATE,
+    SECOND,
     Speech,
-    SpeechClassifier,
     excerpt,
     level,
     log_mel,
     loudest_second,
     scaled,
     speech,
-    vary,
 )
 from .scenes import Scene, Tokenizer, draw_scenes
 from ..data import Digits, EndlessBatches, digits, rows_of_same_label, to_float
-from ..metrics import DigitClassifier, jitter
+from ..metrics import DigitClassifier, conv_block, jitter
 from ..process import noise_like
 from ..quantization.vqvae import VQVAE
 from ..transformer import Block, sample_token
@@ -61,6 +61,41 @@ def noisy_voices(
     """White noise under a second of sound, `snr` decibels below it; both powers are means over the whole second, its silences among them."""
     return level(sound) + 0.1 * 10 ** (-snr[:, None] / 20) * noise_like(sound, generator)
 
+# %% ../../nbs/5_crossmodal/49_fusion.ipynb #a204265f
+class Ear(nn.Module):
+    """A second of log-mel [batch, 40, 100] to logits of the ten digits: the speech classifier of chapter 43 with two thirds of its widths."""
+
+    def __init__(self, widths: tuple[int, int, int] = (16, 32, 64), dim: int = 80, dropout: float = 0.2):
+        super().__init__()
+        a, b, c = widths
+        self.body = nn.Sequential(  # 40×100, then 20×50, 10×25, 5×13
+            conv_block(1, a, 5, stride=2), conv_block(a, b, stride=2), conv_block(b, b),
+            conv_block(b, c, stride=2), conv_block(c, c), conv_block(c, dim, 1),
+        )  # fmt: skip
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, 10))
+
+    def features(self, x: Float[Tensor, "batch 40 100"]) -> Float[Tensor, "batch dim"]:
+        """Averages over time and pitch of what the convolutions found."""
+        return self.body(x[:, None]).mean((2, 3))
+
+    def forward(self, x: Float[Tensor, "batch 40 100"]) -> Float[Tensor, "batch 10"]:
+        return self.head(self.features(x))
+
+
+def varied_voices(
+    samples: Float[Tensor, "batch sample"], lengths: Int64[Tensor, " batch"], generator: torch.Generator | None = None
+) -> Float[Tensor, "batch second"]:
+    """One second of each recording, faster or slower by up to 20 %, shifted by up to 100 ms, with noise 10 to 50 dB below it."""
+
+    def draw(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(len(samples), generator=generator, device=samples.device)
+
+    speed = draw(0.8, 1.2)
+    start = loudest_second(samples, lengths) + SECOND / 2 * (1 - speed) + draw(-0.1, 0.1) * RATE
+    sound = level(excerpt(samples, lengths, start, speed))
+    noise = torch.randn(sound.shape, generator=generator, device=sound.device)
+    return sound + 0.1 * 10 ** (draw(-50, -10) / 20)[:, None] * noise
+
 # %% ../../nbs/5_crossmodal/49_fusion.ipynb #3968e725
 class Answers(NamedTuple):
     """Logits or log-probabilities of the ten digits, from the picture, from the voice, and from both."""
@@ -73,12 +108,12 @@ class Answers(NamedTuple):
 class DigitFusion(nn.Module):
     """A picture of a digit [batch, 1, 28, 28], a second of sound [batch, 8000], or both, noisy as they may be, to logits of the digits.
 
-    `.eye` is a digit classifier and `.ear` a speech classifier; each can answer alone. `.both` decides from what the two know before they decide.
+    `.eye` is a digit classifier and `.ear` an `Ear`; each can answer alone. `.both` decides from what the two know before they decide.
     """
 
     def __init__(self, eye: tuple[int, ...] = (24, 32, 48, 48), ear: tuple[int, ...] = (16, 32, 64), dim: int = 80, hidden: int = 96):
         super().__init__()
-        self.eye, self.ear = DigitClassifier(eye, dim), SpeechClassifier(ear, dim)
+        self.eye, self.ear = DigitClassifier(eye, dim), Ear(ear, dim)
         self.both = nn.Sequential(nn.Linear(2 * dim, hidden), nn.ReLU(), nn.Linear(hidden, 10))
 
     def see(self, images: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch dim"]:
@@ -119,7 +154,7 @@ class FusionTask:
         u = torch.rand(2, len(batch["label"]), generator=generator, device=batch["label"].device)
         pictures = noisy_pictures(jitter(to_float(batch["image"]), generator), WORST_SIGMA * u[0], generator)
         return pictures, noisy_voices(
-            vary(batch["samples"], batch["length"], generator), BEST_SNR + (WORST_SNR - BEST_SNR) * u[1], generator
+            varied_voices(batch["samples"], batch["length"], generator), BEST_SNR + (WORST_SNR - BEST_SNR) * u[1], generator
         )
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
