@@ -98,6 +98,18 @@ def spoken_digits(model, device="cpu"):
     return {"logits": classify(model, samples, lengths), "network": model(noise(4, 40, 100, seed=10).to(device))}
 
 
+def speech_codec(model, device="cpu"):
+    samples, _ = sounds(3, seed=9)
+    codes = torch.randint(512, (2, 12, 8), generator=seeded(29)).to(device)
+    return {"codes": model.encode(samples.to(device)), "latents": model.encode_latents(samples.to(device)), "decoded": model.decode(codes)}
+
+
+def speech_prior(model, device="cpu"):
+    codes = torch.randint(512, (4, 40, 3), generator=seeded(30)) + 512 * torch.arange(3)
+    labels = torch.tensor([0, 31, 59, 60]).to(device)  # 60 is none
+    return {"logits": model.model(codes.flatten(1).to(device), labels), "nats": model.model.nll(codes.flatten(1).to(device), labels)}
+
+
 def scene_captioner(model, device="cpu"):
     tokens = torch.randint(1, 20, (4, 6), generator=seeded(12)).to(device)
     codes = model.vqvae.encode(pictures(4, 56, 22).to(device))
@@ -120,6 +132,8 @@ NETWORKS = {  # one pass of each network, on any device
     "mnist-ddpm": mnist_ddpm,
     "mnist-latent": mnist_latent,
     "spoken-digits": spoken_digits,
+    "speech-codec": speech_codec,
+    "speech-prior": speech_prior,
     "scene-captioner": scene_captioner,
     "writing-video": writing_video,
 }
