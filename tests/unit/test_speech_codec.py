@@ -164,7 +164,9 @@ def test_through_with_all_levels_is_encode_and_decode():
         assert torch.allclose(through(codec, data, 3)[:, :2000], codec.decode(codec.encode(sound))[:, :2000], atol=1e-6)
         assert torch.allclose(through(codec, data), codec.decode_latents(codec.encode_latents(sound))[:, :2000], atol=1e-6)
         longer = replace(data, samples=torch.nn.functional.pad(data.samples, (0, 1000)))
-        assert torch.equal(through(codec, longer, 2)[:, :2000], through(codec, data, 2)) and (through(codec, longer, 2)[:, 2000:] == 0).all()
+        assert (
+            torch.equal(through(codec, longer, 2)[:, :2000], through(codec, data, 2)) and (through(codec, longer, 2)[:, 2000:] == 0).all()
+        )
         assert not torch.allclose(through(codec, data, 1), through(codec, data, 3), atol=1e-4)
 
 
