@@ -563,6 +563,42 @@ MUTANTS = [
     Mutant(
         "fusion: always the likeliest", "crossmodal/fusion.py", "[:, :, 0], temperature, generator)", "[:, :, 0], 0.0, generator)", "fusion"
     ),
+    Mutant("overlap-add: windows without squares", "crossmodal/speech_codec.py", "fade.square().expand(", "fade.expand(", "speech_codec"),
+    Mutant(
+        "overlap-add: frames without the window",
+        "crossmodal/speech_codec.py",
+        "n=window, dim=1) * fade",
+        "n=window, dim=1)",
+        "speech_codec",
+    ),
+    Mutant("SI-SDR: against the whole", "crossmodal/speech_codec.py", "(sound - wanted).square()", "sound.square()", "speech_codec"),
+    Mutant("SI-SDR: loudness counts", "crossmodal/speech_codec.py", "wanted = share * target", "wanted = target", "speech_codec"),
+    Mutant("rate: nats for bits", "crossmodal/speech_codec.py", "math.log2(self.quantizer", "math.log(self.quantizer", "speech_codec"),
+    Mutant(
+        "loudness: of the padded row",
+        "crossmodal/speech_codec.py",
+        "(1) / lengths).sqrt()",
+        "(1) / samples.shape[1]).sqrt()",
+        "speech_codec",
+    ),
+    Mutant(
+        "log-mel distance: silence counts", "crossmodal/speech_codec.py", "(apart * heard(frames, apart.shape[1]))", "apart", "speech_codec"
+    ),
+    Mutant(
+        "message: levels share their numbers",
+        "crossmodal/speech_codec.py",
+        "codes + num_embeddings * torch.arange",
+        "codes + 0 * torch.arange",
+        "speech_codec",
+    ),
+    Mutant("message: the end is forgotten", "crossmodal/speech_codec.py", ".all(2).long().cumprod(1)", ".all(2).long()", "speech_codec"),
+    Mutant(
+        "speaker: digit and voice swapped",
+        "crossmodal/speech_codec.py",
+        "sample(10 * voices + labels",
+        "sample(voices + 10 * labels",
+        "speech_codec",
+    ),
 ]
 
 

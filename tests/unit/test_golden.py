@@ -98,6 +98,7 @@ def spoken_digits(model, device="cpu"):
     return {"logits": classify(model, samples, lengths), "network": model(noise(4, 40, 100, seed=10).to(device))}
 
 
+<<<<<<< HEAD
 def shared_space(model, device="cpu"):
     cards = pictures(6, 28, 30).to(device)
     words = torch.randint(3, 40, (6, 7), generator=seeded(31)).to(device)
@@ -107,6 +108,18 @@ def shared_space(model, device="cpu"):
         "captions": model.captions(words),
         "scale": model.scale.reshape(1),
     }
+=======
+def speech_codec(model, device="cpu"):
+    samples, _ = sounds(3, seed=9)
+    codes = torch.randint(512, (2, 12, 8), generator=seeded(29)).to(device)
+    return {"codes": model.encode(samples.to(device)), "latents": model.encode_latents(samples.to(device)), "decoded": model.decode(codes)}
+
+
+def speech_prior(model, device="cpu"):
+    codes = torch.randint(512, (4, 40, 3), generator=seeded(30)) + 512 * torch.arange(3)
+    labels = torch.tensor([0, 31, 59, 60]).to(device)  # 60 is none
+    return {"logits": model.model(codes.flatten(1).to(device), labels), "nats": model.model.nll(codes.flatten(1).to(device), labels)}
+>>>>>>> int-cod
 
 
 def scene_captioner(model, device="cpu"):
@@ -141,7 +154,12 @@ NETWORKS = {  # one pass of each network, on any device
     "mnist-ddpm": mnist_ddpm,
     "mnist-latent": mnist_latent,
     "spoken-digits": spoken_digits,
+<<<<<<< HEAD
     "shared-space": shared_space,
+=======
+    "speech-codec": speech_codec,
+    "speech-prior": speech_prior,
+>>>>>>> int-cod
     "scene-captioner": scene_captioner,
     "ink-judge": ink_judge,
     "writing-video": writing_video,

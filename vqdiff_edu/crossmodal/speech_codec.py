@@ -284,14 +284,15 @@ def train_codec(
 # %% ../../nbs/5_crossmodal/44_speech_codec.ipynb #65d28507
 @torch.no_grad()
 def through(codec: SpeechCodec, data: Speech, depth: int | None = None) -> Float[Tensor, "n sample"]:
-    """Recordings after the codec with its first `depth` levels; with depth None by the vectors as they are, not quantized; on the CPU, 100 at a time."""
+    """Recordings after the codec with its first `depth` levels; with depth None by the vectors as they are, not quantized; on the CPU, silent in the end."""
     device, sounds = next(codec.parameters()).device, same_loudness(data.samples, data.lengths)
-    parts = []
-    for sound in sounds.split(100):
-        z = codec.encode_latents(sound.to(device))
+    found = torch.zeros_like(sounds)
+    for rows in data.lengths.argsort().split(50):  # those of similar length together
+        longest = int(data.lengths[rows].max())
+        z = codec.encode_latents(sounds[rows, :longest].to(device))
         z = z if depth is None else codec.quantizer.lookup(codec.quantizer(z).indices[..., :depth])
-        parts.append(codec.decode_latents(z)[:, : sounds.shape[1]].cpu())
-    return torch.cat(parts)
+        found[rows, :longest] = codec.decode_latents(z)[:, :longest].cpu()
+    return found
 
 
 def judged(sound: Float[Tensor, "n sample"], data: Speech, listener: SpeechClassifier) -> dict[str, float]:
