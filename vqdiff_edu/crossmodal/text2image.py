@@ -9,12 +9,13 @@ __all__ = ['INK_THRESHOLD', 'CRUMB', 'OPPOSITES', 'SHARED', 'WordsToCodes', 'gri
            'caption_pairs', 'compare_pairs', 'stays', 'thing_statistics', 'thing_features', 'thing_distance',
            'evaluate_painter', 'scene_bits', 'trial', 'variety', 'nearest_distances', 'painter_on', 'try_painter',
            'try_variety', 'try_pairs', 'try_nearest', 'painter_recipe', 'measure_painter', 'make_painter',
-           'make_masked_painter']
+           'make_masked_painter', 'fill_in']
 
 # %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #d0df8446
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,7 @@ from vqdiff_edu.crossmodal.scenes import (
     SIZES,
     SYNONYMS,
     THINGS,
+    WORDS,
     Scene,
     Thing,
     Tokenizer,
@@ -432,39 +434,38 @@ def caption_pairs(n: int, seed: int) -> list[tuple[str, str, str]]:
 def compare_pairs(painter: ScenePainter, n: int, seed: int, **options) -> dict:
     """What one changed word changes on pictures drawn with the same random numbers, by fact; and, as a baseline, what other random numbers change.
 
-    Per fact: pairs "n", pictures right "before" and "both" before and after, "codes" that differ of 196, and, where one thing is named, the share of
-    pairs in which the other thing stayed "same" to 0.02 of ink on average; "codes_reseeded" and "same_reseeded" for the same caption twice.
+    Per fact: how many pairs "n", pictures right "before" and "both" before and after, and "codes" that differ of 196, mean over pairs; "codes_reseeded"
+    for one caption drawn twice. Where the word names one thing and the picture before is right, how often the other thing stays as it was, `stays`:
+    "first" (the word names the second) and "second", each [stayed, of, stayed when reseeded].
     """
-    pairs = caption_pairs(n, seed)
-    device = painter.model.net.no_words.device
-    sides = {"before": (1, seed), "after": (2, seed), "reseeded": (1, seed + 1)}  # which caption, and which random numbers
-    codes = [
-        painter.draw([pair[which] for pair in pairs], generator=torch.Generator(device).manual_seed(s), **options)
-        for which, s in sides.values()
-    ]
-    images = [painter.paint(c) for c in codes]
-    read = [read_pictures(x) for x in images]
-    rows = {}
-    for i, (fact, before, after) in enumerate(pairs):
-        asked = parse(before), parse(after)
-        row = rows.setdefault(fact, {"n": 0, "before": 0, "both": 0, "codes": [], "codes_reseeded": [], "same": [], "same_reseeded": []})
-        first_right = read[0][i] == asked[0]
-        row["n"] += 1
-        row["before"] += first_right
-        row["both"] += first_right and read[1][i] == asked[1]
-        row["codes"].append((codes[0][i] != codes[1][i]).sum().item())
-        row["codes_reseeded"].append((codes[0][i] != codes[2][i]).sum().item())
-        kept = [j for j in (0, 1) if asked[0].things[j] == asked[1].things[j]]
-        if first_right and len(kept) == 1:
-            box = find_things((images[0][i, 0].cpu() + 1) / 2)[0][kept[0]]
-            row["same"].append(stays(images[0][i, 0], images[1][i, 0], box))
-            row["same_reseeded"].append(stays(images[0][i, 0], images[2][i, 0], box))
-    means = ("codes", "codes_reseeded", "same", "same_reseeded")
-    return {
-        fact: {key: sum(v) / len(v) if key in means and v else (None if key in means else v) for key, v in row.items()}
-        | {"judged": len(row["same"])}
-        for fact, row in rows.items()
+    pairs, device = caption_pairs(n, seed), painter.model.net.no_words.device
+    sides = ((1, seed), (2, seed), (1, seed + 1))  # which caption, and which random numbers
+    codes = [painter.draw([p[side] for p in pairs], generator=torch.Generator(device).manual_seed(s), **options).cpu() for side, s in sides]
+    before, after, reseeded = (painter.paint(c.to(device)) for c in codes)
+    read = read_pictures(before), read_pictures(after)
+    changed, reseeded_codes = ((codes[0] != other).sum(1).tolist() for other in codes[1:])
+    before, after, reseeded = before.cpu(), after.cpu(), reseeded.cpu()
+    rows = {
+        fact: dict.fromkeys(("n", "before", "both", "codes", "codes_reseeded"), 0) | {"first": [0, 0, 0], "second": [0, 0, 0]}
+        for fact, *_ in pairs
     }
+    for i, (fact, asked, other) in enumerate(pairs):
+        scenes, row = (parse(asked), parse(other)), rows[fact]
+        right = read[0][i] == scenes[0]
+        found = {
+            "n": 1,
+            "before": right,
+            "both": right and read[1][i] == scenes[1],
+            "codes": changed[i],
+            "codes_reseeded": reseeded_codes[i],
+        }
+        row |= {key: row[key] + value for key, value in found.items()}
+        kept = [j for j in (0, 1) if scenes[0].things[j] == scenes[1].things[j]]
+        if right and len(kept) == 1:
+            box = find_things((before[i, 0] + 1) / 2)[0][kept[0]]
+            seen = [stays(before[i, 0], after[i, 0], box), 1, stays(before[i, 0], reseeded[i, 0], box)]
+            row["second" if kept[0] else "first"] = [x + y for x, y in zip(row["second" if kept[0] else "first"], seen)]
+    return {fact: row | {key: row[key] / row["n"] for key in ("codes", "codes_reseeded")} for fact, row in rows.items()}
 
 
 def stays(before: Float[Tensor, "height width"], after: Float[Tensor, "height width"], box: tuple[int, int, int, int]) -> bool:
@@ -661,3 +662,29 @@ def make_painter(vqvae: VQVAE, dim: int = 112, depth: int = 4, heads: int = 4) -
 def make_masked_painter(vqvae: VQVAE, dim: int = 112, depth: int = 4, heads: int = 4) -> ScenePainter:
     """Sentences to scenes, many codes at a time."""
     return ScenePainter(MaskedPainter(WordsToCodes(vqvae.quantizer.codebook, causal=False, dim=dim, depth=depth, heads=heads)), vqvae)
+
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #b3af560f
+def fill_in(sentence: str, generator: torch.Generator | None = None) -> str:
+    """The sentence in the words of the grammar, with a word by chance for each size and ink that it does not tell, such that scenes like it are drawn
+    in training if there are any. ValueError that says what could not be read, and which words there are.
+    """
+    if not isinstance(sentence, str):
+        raise TypeError(f"sentence must be a str, got {type(sentence).__name__}")
+    words = sentence.lower().replace(",", " ").rstrip(" .").split()
+    told, slots = set(), []  # kinds of fact told since the last "a"; places before a digit where a word of a kind is missing
+    for i, word in enumerate(words):
+        kind = KINDS.get(MEANING.get(word))
+        told = set() if word == "a" else told | {kind}
+        slots += [(i, missing) for missing in ("size", "ink") if kind == "digit" and missing not in told]
+    choices = product(*([word for fact in KINDS if KINDS[fact] == kind for word in SYNONYMS[fact][:1]] for _, kind in slots))
+    captions = []
+    for chosen in choices:
+        before = [[word for (j, _), word in zip(slots, chosen) if j == i] for i in range(len(words))]
+        captions.append(" ".join(word for more, own in zip(before, words) for word in [*more, own]))
+    try:
+        if not set(words) <= set(WORDS):
+            parse(sentence)  # says which word it does not know
+        usual = [caption for caption in captions if is_drawn(parse(caption))] or captions
+    except ValueError as error:
+        raise ValueError(f"{error}. The words are: {', '.join(WORDS)}") from None
+    return usual[int(torch.randint(len(usual), (1,), generator=generator))]
