@@ -246,6 +246,74 @@ MUTANTS = [
         "code = found[-1].z_q",
         "quantizers",
     ),
+    # ---- from a sentence to a scene
+    Mutant(
+        "painter: sees the codes to come",
+        "crossmodal/text2image.py",
+        "mask = causal_mask(n, n, x.device) | (torch.arange(n, device=x.device) < m) if self.causal else None",
+        "mask = None",
+        "text2image",
+    ),
+    Mutant(
+        "painter: words do not see the words behind them",
+        "crossmodal/text2image.py",
+        "causal_mask(n, n, x.device) | (torch.arange(n, device=x.device) < m)",
+        "causal_mask(n, n, x.device)",
+        "text2image",
+    ),
+    Mutant(
+        "painter: handed its own code",
+        "crossmodal/text2image.py",
+        "around = (-1, 1 - side, -side, -1 - side)",
+        "around = (0, 1 - side, -side, -1 - side)",
+        "text2image",
+    ),
+    Mutant(
+        "painter: mean over the codes for their sum",
+        "crossmodal/text2image.py",
+        'reduction="none").sum(1)\n',
+        'reduction="none").mean(1)\n',
+        "text2image",
+    ),
+    Mutant(
+        "painter: the other captions hidden",
+        "crossmodal/text2image.py",
+        "device=words.device) < share",
+        "device=words.device) > share",
+        "text2image",
+    ),
+    Mutant(
+        "painter masks: visible codes count too",
+        "crossmodal/text2image.py",
+        "(nats * hidden).sum(1) / hidden.sum(1)",
+        "nats.mean(1)",
+        "text2image",
+    ),
+    Mutant(
+        "painter masks: the least confident",
+        "crossmodal/text2image.py",
+        ".argsort(1)[:, :left]",
+        ".argsort(1, descending=True)[:, :left]",
+        "text2image",
+    ),
+    Mutant(
+        "reader: rows and columns exchanged",
+        "crossmodal/text2image.py",
+        "upright = len(column) >= len(row)",
+        "upright = len(column) < len(row)",
+        "text2image",
+    ),
+    Mutant(
+        "reader: crumbs are things",
+        "crossmodal/text2image.py",
+        "max(bottom - top, right - left) < CRUMB",
+        "max(bottom - top, right - left) < 0",
+        "text2image",
+    ),
+    Mutant(
+        "worth: the caption raises the bits", "crossmodal/text2image.py", '"worth": untold - told', '"worth": told - untold', "text2image"
+    ),
+    Mutant("one word: another style", "crossmodal/text2image.py", "SYNONYMS[other][style]", "SYNONYMS[other][0]", "text2image"),
     # ---- priors over codes
     Mutant(
         "prior: mean over the codes for their sum",

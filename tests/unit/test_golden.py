@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vqdiff_edu import load_pretrained
 from vqdiff_edu.crossmodal.audio import classify
+from vqdiff_edu.crossmodal.text2image import MaskedPainter
 
 FOLDER = Path(__file__).resolve().parents[1] / "golden"
 ONE_PASS = 1e-5  # one pass of a network: other machines add up in another order
@@ -104,6 +105,14 @@ def scene_captioner(model, device="cpu"):
     return {"codes": codes, "logits": model.model(codes, tokens)}
 
 
+def scene_painter(model, device="cpu"):
+    tokens = model.tokens(["a big bold 7 above a small faint 2", "between a small bold 1 and a little soft six is a large weak 4"])
+    codes = model.vqvae.encode(pictures(2, 56, 26).to(device)).flatten(1)
+    if isinstance(model.model, MaskedPainter):
+        codes[:, ::3] = model.model.net.num_codes
+    return {"codes": codes, "logits": model.model.net(codes, tokens)}
+
+
 def writing_video(model, device="cpu"):
     net, t = model.model, STEPS[[2, 6]].to(device)
     z, frames, clip = noise(2, 16, net.image.in_channels, 7, 7, seed=14), noise(2, 16, 12, seed=15), noise(2, 10, seed=16).softmax(1)
@@ -121,6 +130,8 @@ NETWORKS = {  # one pass of each network, on any device
     "mnist-latent": mnist_latent,
     "spoken-digits": spoken_digits,
     "scene-captioner": scene_captioner,
+    "scene-painter": scene_painter,
+    "scene-maskgit": scene_painter,
     "writing-video": writing_video,
 }
 
