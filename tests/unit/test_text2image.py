@@ -362,6 +362,16 @@ def test_all_changes_of_a_caption_by_hand():
     }  # two digits of each are held out
 
 
+def test_a_changed_word_keeps_its_style():
+    """A numeral stays a numeral, and a synonym that takes the place of another is the one in the same place of its row."""
+    numerals, names = (
+        {other.split()[3] for fact, other in one_word_changes(f"a little strong {one}") if fact == "digit"} for one in ("1", "one")
+    )
+    assert numerals <= set("0123456789") and not names & set("0123456789")
+    assert ("size", "a big strong 1") in one_word_changes("a little strong 1")
+    assert ("ink", "a little weak 1") in one_word_changes("a little strong 1")
+
+
 def test_scenes_that_training_never_draws():
     small, large = Thing(1, "small", "bold"), Thing(1, "large", "bold")
     assert is_drawn(Scene((large, small, small), "between")) and not is_drawn(Scene((large, large, small), "between"))
