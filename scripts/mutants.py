@@ -310,8 +310,29 @@ MUTANTS = [
         "max(bottom - top, right - left) < 0",
         "text2image",
     ),
+    Mutant("plan: the worth turned round", "crossmodal/text2image.py", "untold - told]))", "told - untold]))", "text2image"),
+    Mutant("plan: order turned round", "crossmodal/text2image.py", "boxes[..., :2].sum(2)", "-boxes[..., :2].sum(2)", "text2image"),
     Mutant(
-        "worth: the caption raises the bits", "crossmodal/text2image.py", '"worth": untold - told', '"worth": told - untold', "text2image"
+        "plan: a place is told nothing of its row",
+        "crossmodal/text2image.py",
+        "+ self.row(inside[..., 0])",
+        "+ 0 * self.row(inside[..., 0])",
+        "text2image",
+    ),
+    Mutant(
+        "plan: small and large exchanged",
+        "crossmodal/text2image.py",
+        'plan.things % 4 // 2 == 1, SIZES["large"]',
+        'plan.things % 4 // 2 == 0, SIZES["large"]',
+        "text2image",
+    ),
+    Mutant("plan: tokens of any kind anywhere", "crossmodal/text2image.py", ".masked_fill(~self.kinds.T, -torch.inf)", "", "text2image"),
+    Mutant(
+        "plan: told and untold exchanged",
+        "crossmodal/text2image.py",
+        "repeat_interleave(len(words)) == 0",
+        "repeat_interleave(len(words)) == 1",
+        "text2image",
     ),
     Mutant("one word: another style", "crossmodal/text2image.py", "SYNONYMS[other][style]", "SYNONYMS[other][0]", "text2image"),
     # ---- priors over codes

@@ -19,23 +19,32 @@ from vqdiff_edu.crossmodal.scenes import (
     parse,
 )
 from vqdiff_edu.crossmodal.text2image import (
+    Drawer,
+    LayoutPainter,
+    LayoutTask,
     MaskedPainter,
     PainterTask,
+    Plan,
+    PlannedBatches,
+    Planner,
     RasterPainter,
     ScenePainter,
     WordsToCodes,
     caption_pairs,
     clean_caption,
     compare_pairs,
+    covered_places,
     cut_boxes,
     fill_in,
     find_things,
     hide_captions,
     is_drawn,
     one_word_changes,
+    plan_and_code_bits,
+    plan_of,
     read_pictures,
+    reading_order,
     reveal,
-    scene_bits,
     score_pictures,
     spans,
     stays,
@@ -265,14 +274,171 @@ def test_a_caption_may_have_capitals_and_punctuation(vqvae):
     assert torch.equal(painter.tokens(["A Small, faint 1."]), painter.tokens([CAPTIONS[0]]))
 
 
-def test_bits_are_those_of_the_likelihood_and_worth_is_their_difference(vqvae):
-    painter, codes = painter_of(vqvae), torch.randint(12, (3, 196), generator=seeded(0))
-    bits = scene_bits(painter, codes, CAPTIONS)
-    told, untold = (painter.model.nll(codes, words_of(*c)).double() / math.log(2) for c in (CAPTIONS, [""] * 3))
-    assert math.isclose(bits["told"]["mean"], told.mean().item(), rel_tol=1e-5)
-    assert math.isclose(bits["untold"]["mean"], untold.mean().item(), rel_tol=1e-5)
-    assert math.isclose(bits["worth"]["mean"], (untold - told).mean().item(), abs_tol=1e-3)
-    assert math.isclose(bits["told"]["standard_error"], told.std().item() / 3**0.5, rel_tol=1e-3)
+# ---------------------------------------------------------------- plans
+
+
+def layout_of(vqvae, **options):
+    torch.manual_seed(0)
+    drawer = Drawer(vqvae.quantizer.codebook, **{"dim": 16, "depth": 2, "heads": 2})
+    drawer.head.weight.data.mul_(3)  # more decided than a fresh network
+    paper = torch.randint(12, (196,), generator=seeded(11))
+    return ScenePainter(LayoutPainter(Planner(16, 1, 2), drawer, paper, **options), vqvae).eval()
+
+
+def some_plans(n=6, seed=3):
+    drawn = draw_scenes(n, digits("test", "stand-in"), seeded(seed))
+    return drawn, plan_of(drawn.things, drawn.boxes)
+
+
+def test_a_plan_lists_the_things_in_reading_order():
+    drawn, plan = some_plans(300)
+    for scene, things, corners in zip(drawn.scenes, plan.things.tolist(), plan.corners.tolist()):
+        n = len(scene.things)
+        assert things[n:] == [-1] * (3 - n) and sorted(things[:n]) == sorted(t.number for t in scene.things)
+        if n == 2:
+            assert things[:2] == [t.number for t in scene.things]
+        if n > 1:
+            axis = 0 if scene.relation == "above" else 1 if scene.relation == "left of" else (corners[2][0] - corners[0][0] < 16) * 1
+            assert all(a[axis] < b[axis] for a, b in zip(corners[: n - 1], corners[1:n]))
+
+
+def test_covered_places_by_hand():
+    plan = Plan(torch.tensor([[1, -1, -1], [3, 0, -1]]), torch.tensor([[[8, 3], [0, 0], [0, 0]], [[0, 0], [23, 40], [0, 0]]]))
+    covered, start = covered_places(plan)
+    rows, columns = (covered[0, 0].view(14, 14).any(axis) for axis in (1, 0))
+    assert rows.nonzero().flatten().tolist() == [2, 3, 4, 5] and columns.nonzero().flatten().tolist() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]  # pixels 8 … 21 and 3 … 16
+    assert not covered[0, 1:].any() and covered[1, 0].view(14, 14)[:6, :6].all() and covered[1, 0].sum() == 36
+    assert covered[1, 1].view(14, 14)[5:10, 10:14].all() and covered[1, 1].sum() == 20  # pixels 23 … 36 and 40 … 53
+    assert start[0, 0, 2 * 14 + 1].tolist() == [3, 4]  # the place begins 0 pixels below and 1 right of the box
+    order = reading_order(covered)
+    assert (
+        order.shape == (2, 56)
+        and order[0, :20].tolist() == [14 * r + c for r in range(2, 6) for c in range(5)]
+        and (order[0, 20:] == 196).all()
+    )
+
+
+def test_a_plan_goes_through_its_tokens_and_its_likelihood_is_the_product_of_them():
+    _, plan = some_plans()
+    torch.manual_seed(1)
+    planner, words = Planner(16, 1, 2).eval(), words_of(*CAPTIONS, *CAPTIONS)
+    said = planner.tokens(plan)
+    assert said.shape == (6, 9) and (said[:, 0::3] <= 40).all() and ((said[:, 1::3] >= 41) & (said[:, 1::3] < 84)).all()
+    context, log_p = planner.reader.features(words), torch.zeros(6)
+    for i in range(9):
+        before = torch.cat([torch.full((6, 1), 84), said[:, :i]], 1)
+        logits = planner.writer(before, context)[:, :, -1].masked_fill(~planner.kinds[i], -torch.inf)
+        log_p += logits.log_softmax(1).gather(1, said[:, i : i + 1])[:, 0]
+    assert torch.allclose(planner.nll(plan, words), -log_p, atol=1e-4)
+
+
+def test_plans_are_drawn_as_often_as_they_are_likely_and_are_always_plans():
+    torch.manual_seed(1)
+    planner, n = Planner(16, 1, 2).eval(), 8000
+    plan = planner.sample(words_of(CAPTIONS[0]).expand(n, -1), seeded(0))
+    assert plan.things.min() >= -1 and plan.things.max() < 40 and plan.corners.min() >= 0 and plan.corners.max() <= 42
+    logits = planner.writer(torch.full((1, 1), 84), planner.reader.features(words_of(CAPTIONS[0])))[0, :41, 0]
+    found = torch.bincount(torch.where(plan.things[:, 0] < 0, 40, plan.things[:, 0]), minlength=41) / n
+    p = logits.softmax(0)
+    assert ((found - p).abs() < 5 * (p * (1 - p) / n).sqrt()).all()
+
+
+def test_a_covered_code_depends_on_the_plan_and_the_covered_codes_before_it_alone(vqvae):
+    model, (_, plan) = layout_of(vqvae).model, some_plans(1, seed=5)
+    order, yes = reading_order(covered_places(plan)[0]), torch.ones(1, dtype=torch.bool)
+    grid = torch.full((1, 196), 12).scatter(1, order, torch.randint(12, order.shape, generator=seeded(1)))
+    logits = model.drawer(grid, plan, order, yes)
+    for i in range(0, order.shape[1], 5):
+        other = grid.clone()
+        other[0, order[0, i]] = (other[0, order[0, i]] + 1) % 12
+        moved = (model.drawer(other, plan, order, yes) - logits).abs().amax((0, 1)) > 1e-6
+        assert moved.tolist() == [False] * (i + 1) + [True] * (order.shape[1] - i - 1)
+    assert not torch.allclose(logits, model.drawer(grid, plan, order, ~yes), atol=1e-3)
+
+
+def test_a_box_that_moves_by_a_place_is_told_the_same(vqvae):
+    drawer, what = layout_of(vqvae).model.drawer, torch.randn(1, 3, 16, generator=seeded(0))
+    here = Plan(torch.tensor([[3, -1, -1]]), torch.tensor([[[5, 6], [0, 0], [0, 0]]]))
+    there = Plan(here.things, here.corners + torch.tensor([[[8, 12], [0, 0], [0, 0]]]))
+    orders = [reading_order(covered_places(plan)[0]) for plan in (here, there)]
+    assert torch.equal(orders[0] + 2 * 14 + 3, orders[1])
+    assert torch.equal(*(drawer.where(plan, order, what) for plan, order in zip((here, there), orders)))
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+def test_greedy_codes_are_the_likeliest_and_the_rest_is_paper(vqvae, scale):
+    painter, (drawn, plan) = layout_of(vqvae), some_plans()
+    model, words = painter.model, painter.tokens(drawn.captions)
+    codes = model.sample(words, plan=plan, temperature=0.0, guidance_scale=scale)
+    covered, order = covered_places(plan)[0], reading_order(covered_places(plan)[0])
+    assert torch.equal(torch.where(covered.any(1), model.paper, codes), model.paper.expand(6, -1))
+    grid, yes = torch.where(covered.any(1), codes, 12), torch.ones(6, dtype=torch.bool)
+    c, u = (model.drawer(grid, plan, order, told) for told in (yes, ~yes))
+    best, real = (u + scale * (c - u)).argmax(1), order < 196
+    assert torch.equal(best[real], F.pad(codes, (0, 1)).gather(1, order)[real])
+
+
+def test_pictures_of_sentences_follow_their_seed(vqvae):
+    painter = layout_of(vqvae)
+    first, again, other = (painter(CAPTIONS, generator=seeded(s), guidance_scale=2.0) for s in (1, 1, 2))
+    assert first.shape == (3, 1, 56, 56) and torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_batches_hold_what_scenes_and_the_vqvae_say(vqvae):
+    batches = PlannedBatches(digits("train", "stand-in"), vqvae, 3, seed=4)
+    batch = batches.at(5)
+    assert batch["codes"].shape == (3, 196) and batch["tokens"].shape == (3, 2, 19)
+    for things, tokens in zip(batch["things"].tolist(), batch["tokens"]):
+        for caption in Tokenizer().decode(tokens):
+            assert sorted(t.number for t in parse(caption).things) == sorted(t for t in things if t >= 0)
+    assert torch.equal(batch["order"], reading_order(covered_places(Plan(batch["things"], batch["corners"]))[0]))
+    again = PlannedBatches(digits("train", "stand-in"), vqvae, 3, seed=4)
+    again.load_state_dict({"index": 5} | again.origin())
+    assert all(torch.equal(value, batch[name]) for name, value in next(again).items())
+    sizes = [batches.at(i)["order"].shape[1] for i in range(16)]
+    assert len(set(sizes)) > 3 and any((batches.at(i)["codes"] != batches.at(i + 16)["codes"]).any() for i in range(2))
+
+
+def test_the_loss_is_a_fiftieth_of_the_nats_of_plan_and_codes(vqvae):
+    painter = layout_of(vqvae, dropout=0.0)
+    batch = PlannedBatches(digits("train", "stand-in"), vqvae, 3).at(0)
+    plan, yes = Plan(batch["things"], batch["corners"]), torch.ones(3, dtype=torch.bool)
+    planned = sum(painter.model.planner.nll(plan, batch["tokens"][:, i]) for i in (0, 1)) / 2
+    coded = painter.model.nll(batch["codes"], plan, batch["order"], yes)
+    assert torch.allclose(painter.model.loss(batch, seeded(0)), (planned + coded) / 50, atol=1e-5)
+    hidden = layout_of(vqvae, dropout=1.0).model
+    assert torch.allclose(hidden.loss(batch, seeded(0)), (planned + hidden.nll(batch["codes"], plan, batch["order"], ~yes)) / 50, atol=1e-5)
+
+
+def test_a_few_steps_lower_the_loss_of_a_plan_and_its_codes(vqvae):
+    task = LayoutTask(layout_of(vqvae).train())
+    batch = PlannedBatches(digits("train", "stand-in"), vqvae, 3).at(0)
+    optimizer, losses = torch.optim.Adam(task.model.parameters(), 1e-2), []
+    for step in range(25):
+        loss, _ = task.loss(batch, seeded(step))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_bits_of_plans_and_codes_and_what_the_things_are_worth(vqvae):
+    painter, (drawn, plan) = layout_of(vqvae), some_plans()
+    bits = plan_and_code_bits(painter, drawn)
+    order, yes = reading_order(covered_places(plan)[0]), torch.ones(6, dtype=torch.bool)
+    codes = vqvae.encode(to_float(drawn.images)).flatten(1)
+    told, untold = (painter.model.nll(codes, plan, order, t).double() / math.log(2) for t in (yes, ~yes))
+    planned = painter.model.planner.nll(plan, painter.tokens(drawn.captions)) / math.log(2)
+    for name, expected in {"plan": planned, "told": told, "untold": untold, "worth": untold - told}.items():
+        assert math.isclose(bits[name]["mean"], expected.mean().item(), rel_tol=1e-4, abs_tol=1e-3)
+        assert math.isclose(bits[name]["standard_error"], expected.std().item() / 6**0.5, rel_tol=1e-3)
 
 
 # ---------------------------------------------------------------- the reader
