@@ -271,8 +271,8 @@ MUTANTS = [
     Mutant(
         "painter: mean over the codes for their sum",
         "crossmodal/text2image.py",
-        'reduction="none").sum(1)\n',
-        'reduction="none").mean(1)\n',
+        'codes, reduction="none").sum(1)',
+        'codes, reduction="none").mean(1)',
         "text2image",
     ),
     Mutant(
