@@ -52,6 +52,8 @@ from vqdiff_edu.crossmodal.scenes import (
     parse,
     render,
 )
+
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #53cc6e89
 from ..data import Digits, EndlessBatches, digits, rows_of_same_label, to_float
 from ..metrics import FeatureStatistics, classifier_features, feature_statistics, frechet_distance, load_classifier
 from ..quantization.code_prior import draw_code, drawing, guide, hidden_counts, nats_to_bits
@@ -121,7 +123,7 @@ class WordsToCodes(nn.Module):
         mask = causal_mask(n, n, x.device) | (torch.arange(n, device=x.device) < m) if self.causal else None
         return self.head(self.think(x, mask=mask)[:, m:]).transpose(1, 2)
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #ff51d5a3
 def grid_marks(side: int, dim: int) -> Float[Tensor, "length dim"]:
     """A vector for each place of a square grid, row by row: sines and cosines of its row and of its column, waves of 2.5 to 4 · `side` places."""
     waves = 2 * math.pi / torch.logspace(math.log10(2.5), math.log10(4 * side), dim // 4)
@@ -130,7 +132,7 @@ def grid_marks(side: int, dim: int) -> Float[Tensor, "length dim"]:
     rows, columns = line.repeat_interleave(side, 0), line.repeat(side, 1)
     return 0.7 * F.pad(torch.cat([rows, columns], dim=1), (0, dim - 4 * (dim // 4)))
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #913fade7
 def hide_captions(
     words: Int64[Tensor, "batch word"], share: float, none: Int64[Tensor, "1 word"], generator: torch.Generator | None = None
 ) -> Int64[Tensor, "batch word"]:
@@ -226,7 +228,7 @@ class MaskedPainter(nn.Module):
             codes = reveal(codes, logits, left, hidden=self.net.num_codes, noise=noise, generator=generator, **how)
         return codes
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #bd71c1ce
 def reveal(
     codes: Int64[Tensor, "batch length"],
     logits: Float[Tensor, "batch num_codes length"],
@@ -255,7 +257,7 @@ def clean_caption(caption: str) -> str:
     parse(caption)
     return " ".join(caption.lower().replace(",", " ").rstrip(" .").split())
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #69a210f1
 class ScenePainter(nn.Module):
     """Sentences to pictures of scenes: `painter(captions)` gives images [n, 1, 56, 56] in [-1, 1].
 
@@ -289,7 +291,7 @@ class ScenePainter(nn.Module):
         """One picture per caption."""
         return self.paint(self.draw(captions, generator=generator, **options))
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #515c6ea4
 class PainterTask(nn.Module):
     """Loss of a batch of `scenes.SceneBatches`, whose pictures the frozen VQ-VAE turns into codes; for `training.fit`. Trains `painter.model`."""
 
@@ -318,13 +320,13 @@ def make_first_painter(vqvae: VQVAE, *, causal: bool, dim: int = 112, depth: int
 INK_THRESHOLD = 0.2  # ink that counts, 0 … 1: less than half of a faint stroke
 CRUMB = 10  # pixels: what is smaller than this is part of the thing beside it
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #883c3465
 def spans(inked: Bool[Tensor, " n"]) -> list[tuple[int, int]]:
     """First line and end of every run of inked lines."""
     edges = torch.diff(F.pad(inked.int(), (1, 1)))
     return list(zip((edges > 0).nonzero()[:, 0].tolist(), (edges < 0).nonzero()[:, 0].tolist()))
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #ba7a0b98
 def rows_of_things(ink: Bool[Tensor, "height width"]) -> list[tuple[int, int, int, int]]:
     """Boxes (top, bottom, left, right) of what blank rows part, from top to bottom; a crumb goes to its nearer neighbour."""
     parts = spans(ink.any(1))
@@ -344,7 +346,7 @@ def rows_of_things(ink: Bool[Tensor, "height width"]) -> list[tuple[int, int, in
         parts[min(i, j) : max(i, j) + 1] = [(parts[min(i, j)][0], parts[max(i, j)][1])]
     return [box(*part) for part in parts]
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #a9f52bb1
 def find_things(picture: Float[Tensor, "height width"]) -> tuple[list[tuple[int, int, int, int]], bool]:
     """Boxes (top, bottom, left, right) of what stands apart on a picture of ink in 0 … 1, and whether it stands in a column.
 
@@ -355,7 +357,7 @@ def find_things(picture: Float[Tensor, "height width"]) -> tuple[list[tuple[int,
     upright = len(column) >= len(row)
     return (column if upright else [(top, bottom, left, right) for left, right, top, bottom in row]), upright
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #c295db43
 def cut_boxes(ink: Float[Tensor, "n 1 56 56"], found: Sequence[Sequence[tuple[int, int, int, int]]]) -> Float[Tensor, "m 1 28 28"]:
     """What lies in the boxes of each picture, as the digit classifier likes it: 20 pixels on the longer side, at full strength, in [-1, 1]."""
     patches = []
@@ -366,7 +368,7 @@ def cut_boxes(ink: Float[Tensor, "n 1 56 56"], found: Sequence[Sequence[tuple[in
             patches.append(alone)
     return F.pad(fit_ink(torch.stack(patches).to(ink.device), 20), (4,) * 4) * 2 - 1 if patches else ink.new_empty(0, 1, 28, 28)
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #914729e5
 @torch.no_grad()
 def read_pictures(images: Float[Tensor, "n 1 56 56"]) -> list[Scene | None]:
     """What instruments that never saw a caption find on pictures in [-1, 1]; None where it is not one to three things.
@@ -385,14 +387,14 @@ def read_pictures(images: Float[Tensor, "n 1 56 56"]) -> list[Scene | None]:
         scenes.append(Scene(tuple(things), relation) if len(things) in RELATIONS else None)
     return scenes
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #2b4b7674
 def _read_thing(patch: Float[Tensor, "height width"], digit: int) -> Thing:
     """A cut-out digit's size and ink, at the middle between the two kinds of each."""
     size = "large" if max(patch.shape) > sum(SIZES.values()) / 2 else "small"
     strongest = patch.flatten().topk(min(5, patch.numel())).values.mean().item()
     return Thing(digit, size, "bold" if strongest > sum(INKS.values()) / 2 else "faint")
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #431413c5
 def score_pictures(truth: Sequence[Scene], images: Float[Tensor, "n 1 56 56"]) -> dict:
     """Shares of facts that pictures show as asked, by `read_pictures`, each as {"share", "low", "high", "n"} with a Wilson interval; see `score_captions`."""
     wording = torch.Generator().manual_seed(0)
@@ -408,13 +410,13 @@ def thing_statistics(n: int, device: str) -> FeatureStatistics:
     drawn = draw_scenes(n, digits("train"), torch.Generator().manual_seed(7), device=device)
     return feature_statistics(thing_features(to_float(drawn.images)).cpu())
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #19dfc3df
 def thing_features(images: Float[Tensor, "n 1 56 56"]) -> Float[Tensor, "thing 128"]:
     """Classifier features of all things that are found on pictures in [-1, 1]."""
     ink = (images.clamp(-1, 1) + 1) / 2
     return classifier_features(cut_boxes(ink, [find_things(picture)[0] for picture in ink[:, 0].cpu()]))
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #75ea16e2
 def thing_distance(images: Float[Tensor, "n 1 56 56"], things: int, reference: int) -> float | None:
     """Fréchet distance of the first `things` things on pictures to those of `reference` real scenes; None for too few to tell."""
     features = thing_features(images)
@@ -422,7 +424,7 @@ def thing_distance(images: Float[Tensor, "n 1 56 56"], things: int, reference: i
         return None
     return frechet_distance(feature_statistics(features[:things].cpu()), thing_statistics(reference, str(images.device)))
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #c7b908ab
 def evaluate_painter(painter: ScenePainter, *, n: int = 2000, seed: int = 42, test: Digits | None = None) -> dict:
     """Captions of `n` scenes with combinations seen in training and of `n` with at least one held out: facts right on the pictures painted ("seen",
     "held_out"), on real pictures of the same scenes ("real"), and on these after coding ("coded"); distances of things; bits of plans and codes.
@@ -446,7 +448,7 @@ def evaluate_painter(painter: ScenePainter, *, n: int = 2000, seed: int = 42, te
             table["bits"] = plan_and_code_bits(painter, drawn)
     return table
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #037db30d
 @torch.no_grad()
 def plan_and_code_bits(painter: ScenePainter, drawn: Scenes) -> dict:
     """Bits of real scenes: of the plan when the caption is known, of the covered codes when the plan is, of these when only the boxes are, and the
@@ -463,7 +465,7 @@ def plan_and_code_bits(painter: ScenePainter, drawn: Scenes) -> dict:
     names = ("plan", "told", "untold", "worth")
     return {name: {"mean": b.mean().item(), "standard_error": (b.std() / len(b) ** 0.5).item()} for name, b in zip(names, bits)}
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #b30b3ee2
 @torch.no_grad()
 def bits_by_place(painter: ScenePainter, n: int, seed: int) -> dict:
     """Bits per scene that a `RasterPainter` spends on the places under the boxes of test scenes, on their neighbours and on the rest, with how many there
@@ -482,7 +484,7 @@ def bits_by_place(painter: ScenePainter, n: int, seed: int) -> dict:
         table[name] = {fact: scores[fact]["share"] for fact in ("all", "digit", "relation")}
     return table
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #c733693a
 def trial(painter: ScenePainter, n: int, seed: int, **options) -> dict:
     """Facts right on pictures of `n` captions drawn with `seed`, combinations seen in training, and the distance of the things on them."""
     drawn = draw_scenes(n, digits("train"), torch.Generator().manual_seed(seed))
@@ -492,7 +494,7 @@ def trial(painter: ScenePainter, n: int, seed: int, **options) -> dict:
     facts = {name: scores[name]["share"] for name in ("all", "count", "digit", "size", "ink", "relation")}
     return facts | {"distance": thing_distance(images, 3 * n // 2, 4 * n)}
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #76bdf049
 def variety(painter: ScenePainter, per_digit: int, seed: int, **options) -> dict:
     """How different pictures of one caption are: for the ten captions "a large bold 0" …, root mean square between two digits' ink, cut out, and the
     spread of their places in pixels; each for painted and for real test digits.
@@ -506,7 +508,7 @@ def variety(painter: ScenePainter, per_digit: int, seed: int, **options) -> dict
     painted = painter(captions, generator=torch.Generator(device).manual_seed(seed), **options).cpu()
     return {name: _spread(images, label) for name, images in {"painted": painted, "real": real}.items()}
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #870aa130
 def _spread(images: Float[Tensor, "n 1 56 56"], label: Int64[Tensor, " n"]) -> dict:
     """Differences among pictures of one label, mean over labels; pictures that don't show one thing are left out."""
     ink = (images + 1) / 2
@@ -519,7 +521,7 @@ def _spread(images: Float[Tensor, "n 1 56 56"], label: Int64[Tensor, " n"]) -> d
     place = [middle[g].std(0).mean().item() for g in groups]
     return {"shape": sum(shape) / len(shape), "place": sum(place) / len(place), "n": len(kept)}
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #b73c1bcf
 @torch.no_grad()
 def nearest_distances(painter: ScenePainter, n: int, seed: int) -> dict:
     """Root mean square to the nearest training digit (all 60,000, cut out alike): median and lowest tenth over things painted, and over real ones of test digits."""
@@ -535,44 +537,44 @@ def nearest_distances(painter: ScenePainter, n: int, seed: int) -> dict:
         rows[name] = {"median": nearest.median().item(), "tenth": nearest.quantile(0.1).item(), "n": len(nearest)}
     return rows
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #4275825a
 def painter_on(name: str) -> ScenePainter:
     """A shipped painter on the accelerator where there is one."""
     return load_pretrained(name, torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None)
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #2d8592b8
 def first_codes(painter: ScenePainter, captions: list[str], seed: int, **options) -> dict:
     """The codes of one picture for each caption, every one with the same random numbers."""
     device = next(painter.parameters()).device
     rows = [painter.draw([caption], generator=torch.Generator(device).manual_seed(seed), **options)[0] for caption in captions]
     return {"codes": torch.stack(rows).tolist()}
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #f9f3b1f9
 def try_painter(name: str, n: int, seed: int, **options) -> dict:
     """`trial` of a shipped painter, for `training.study`."""
     return trial(painter_on(name), n, seed, **options)
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #27e08f64
 def try_variety(name: str, per_digit: int, seed: int, **options) -> dict:
     """`variety` of a shipped painter, for `training.study`."""
     return variety(painter_on(name), per_digit, seed, **options)
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #94c035e3
 def try_pairs(name: str, n: int, seed: int, **options) -> dict:
     """`compare_pairs` of a shipped painter, for `training.study`."""
     return compare_pairs(painter_on(name), n, seed, **options)
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #33d9525e
 def try_nearest(name: str, n: int, seed: int) -> dict:
     """`nearest_distances` of a shipped painter, for `training.study`."""
     return nearest_distances(painter_on(name), n, seed)
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #11c24880
 def try_codes(name: str, captions: list[str], seed: int, **options) -> dict:
     """`first_codes` of a painter, for `training.study`."""
     return first_codes(painter_on(name), captions, seed, **options)
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #f0762d5d
 def try_places(name: str, n: int, seed: int) -> dict:
     """`bits_by_place` of a painter, for `training.study`."""
     return bits_by_place(painter_on(name), n, seed)
@@ -580,20 +582,20 @@ def try_places(name: str, n: int, seed: int) -> dict:
 # %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #133e5721
 SLOTS, EDGE = 3, CANVAS - min(SIZES.values())  # things in a plan at most, and the largest top or left edge in pixels
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #e4c8f7a9
 class Plan(NamedTuple):
     """What stands where, in reading order: the number of each thing (-1: none) and its top and left edge in pixels."""
 
     things: Int64[Tensor, "batch 3"]
     corners: Int64[Tensor, "batch 3 2"]
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #663275b0
 def plan_of(things: Int64[Tensor, "batch 3"], boxes: Int64[Tensor, "batch 3 3"]) -> Plan:
     """The plan of scenes as `draw_scenes` labels them."""
     order = boxes[..., :2].sum(2).masked_fill(things < 0, 2 * CANVAS).argsort(1)
     return Plan(things.gather(1, order), boxes[..., :2].gather(1, order[..., None].expand(-1, -1, 2)).clamp(min=0))
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #95979f63
 def covered_places(plan: Plan) -> tuple[Bool[Tensor, "batch 3 length"], Int64[Tensor, "batch 3 length 2"]]:
     """Which of the 14 × 14 places each thing's box covers, and how many pixels a place's upper left corner lies below and right of the box's, plus 3."""
     side = torch.where(plan.things % 4 // 2 == 1, SIZES["large"], SIZES["small"])[:, :, None]
@@ -602,14 +604,14 @@ def covered_places(plan: Plan) -> tuple[Bool[Tensor, "batch 3 length"], Int64[Te
     touched = ((start > -CANVAS // GRID) & (start < side[..., None])).all(3) & (plan.things >= 0)[:, :, None]
     return touched, start + CANVAS // GRID - 1
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #0c2a3b79
 def reading_order(covered: Bool[Tensor, "batch 3 length"]) -> Int64[Tensor, "batch n"]:
     """The places that are covered, in reading order, filled up with the number of places."""
     covered = covered.any(1)
     places = torch.where(covered, torch.arange(covered.shape[1], device=covered.device), covered.shape[1]).sort(1).values
     return places[:, : int(covered.sum(1).max())]
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #2133217b
 class Planner(nn.Module):
     """Words to a plan: two small transformers, one that reads the words and one that writes nine tokens, for each thing its number, its top and its left."""
 
@@ -648,7 +650,7 @@ class Planner(nn.Module):
         said = said[:, 1:].unflatten(1, (SLOTS, 3))
         return Plan(torch.where(said[..., 0] == self.none, -1, said[..., 0]), said[..., 1:] - self.none - 1)
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #21441b00
 class Drawer(nn.Module):
     """A plan to logits of the codes at the places that it covers; every place is told which thing lies there, and where in the thing it is.
 
@@ -787,7 +789,7 @@ class LayoutPainter(nn.Module):
             grid = grid.scatter(1, order[:, i : i + 1], new[:, None])
         return torch.where(covered_places(plan)[0].any(1), grid[:, :-1], self.paper)
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #cf048f71
 class PlannedBatches(EndlessBatches):
     """Batches of new scenes without end, encoded: {"codes", "tokens", "things", "corners", "order"}; resumable, and of scenes with similarly many covered places.
 
@@ -841,14 +843,14 @@ def painter_recipe() -> Recipe:
     steps, batch_size = by_profile(smoke=4, laptop=5500, gpu=20_000), by_profile(smoke=4, laptop=32, gpu=256)
     return Recipe("scene-painter", steps, batch_size, lr=2e-3, warmup=steps // 40, weight_decay=0.05)
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #1ba03086
 def planned_batches(painter: ScenePainter, recipe: Recipe) -> tuple[PlannedBatches, dict]:
     """Scenes of training digits, drawn afresh and encoded."""
     data = digits("train")
     batches = PlannedBatches(data, painter.vqvae, recipe.batch_size, seed=recipe.seed, device=data_device())
     return batches, {"source": data.source, "sha256": data.sha256}
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #0638b7c7
 class LayoutTask:
     """`LayoutPainter.loss` of a batch of `PlannedBatches`, for `training.fit`."""
 
@@ -858,12 +860,12 @@ class LayoutTask:
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         return self.model.loss(batch, generator).mean(), {}
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #a0eaefce
 def measure_painter(painter: ScenePainter) -> dict:
     """`evaluate_painter` at the card's settings."""
     return evaluate_painter(painter, n=by_profile(smoke=12, laptop=1000))
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #edcf5c34
 @register(
     "scene-painter",
     part=5,
@@ -889,7 +891,7 @@ def make_painter(vqvae: VQVAE, dim: int = 128, depth: int = 3, heads: int = 4) -
 # %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #e341fcc4
 OPPOSITES = {"above": "below", "below": "above", "left": "right", "right": "left"}  # words that turn a relation round
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #1a1960bd
 def one_word_changes(caption: str) -> list[tuple[str, str]]:
     """All captions of the grammar that differ from this one in one word, each after the name of the fact that changes: "digit", "size", "ink", "relation",
     or "wording" where the word is a synonym. Scenes that are never drawn (a held-out thing, two large ones of three) are left out.
@@ -907,13 +909,13 @@ def one_word_changes(caption: str) -> list[tuple[str, str]]:
     changed = [(fact, " ".join([*words[:i], word, *words[i + 1 :]])) for fact, i, word in changes]
     return [(fact, other) for fact, other in changed if is_drawn(parse(other))]
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #06825d55
 def is_drawn(scene: Scene) -> bool:
     """Whether training draws scenes like this one."""
     large = sum(thing.size == "large" for thing in scene.things)
     return not set(scene.things) & set(HELD_OUT) and (len(scene.things) < 3 or large < 2)
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #0ecbe19b
 def caption_pairs(n: int, seed: int) -> list[tuple[str, str, str]]:
     """`n` triples (fact, caption, the same with one word changed) about two things, the five kinds of change in turn."""
     generator, kinds, pairs = torch.Generator().manual_seed(seed), ("digit", "size", "ink", "relation", "wording"), []
@@ -928,7 +930,7 @@ def caption_pairs(n: int, seed: int) -> list[tuple[str, str, str]]:
                 pairs.append((kind, caption, changes[int(torch.randint(len(changes), (1,), generator=generator))]))
     return pairs
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #47cd8255
 def compare_pairs(painter: ScenePainter, n: int, seed: int, **options) -> dict:
     """What one changed word changes on pictures drawn with the same random numbers, by fact; and, as a baseline, what other random numbers change.
 
@@ -964,7 +966,7 @@ def compare_pairs(painter: ScenePainter, n: int, seed: int, **options) -> dict:
             row[place] = [x + y for x, y in zip(row[place], seen)]
     return {fact: row | {key: row[key] / row["n"] for key in ("codes", "codes_reseeded")} for fact, row in rows.items()}
 
-
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #1d107581
 def stays(before: Float[Tensor, "height width"], after: Float[Tensor, "height width"], box: tuple[int, int, int, int]) -> bool:
     """Whether the ink in a box (top, bottom, left, right) is the same on two pictures in [-1, 1], to 0.02 of full ink on average."""
     top, bottom, left, right = box
