@@ -319,13 +319,7 @@ MUTANTS = [
         "+ 0 * self.row(inside[..., 0])",
         "text2image",
     ),
-    Mutant(
-        "plan: small and large exchanged",
-        "crossmodal/text2image.py",
-        'plan.things % 4 // 2 == 1, SIZES["large"]',
-        'plan.things % 4 // 2 == 0, SIZES["large"]',
-        "text2image",
-    ),
+    Mutant("plan: nearer than the gap", "crossmodal/text2image.py", "- ends[:, :-1] >= GAP)", "- ends[:, :-1] >= 0)", "text2image"),
     Mutant("plan: tokens of any kind anywhere", "crossmodal/text2image.py", ".masked_fill(~self.kinds.T, -torch.inf)", "", "text2image"),
     Mutant(
         "plan: told and untold exchanged",

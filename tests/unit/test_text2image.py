@@ -37,6 +37,7 @@ from vqdiff_edu.crossmodal.text2image import (
     cut_boxes,
     fill_in,
     find_things,
+    fits,
     hide_captions,
     is_drawn,
     one_word_changes,
@@ -341,12 +342,39 @@ def test_a_plan_goes_through_its_tokens_and_its_likelihood_is_the_product_of_the
 def test_plans_are_drawn_as_often_as_they_are_likely_and_are_always_plans():
     torch.manual_seed(1)
     planner, n = Planner(16, 1, 2).eval(), 8000
-    plan = planner.sample(words_of(CAPTIONS[0]).expand(n, -1), seeded(0))
+    plan = planner.draw(words_of(CAPTIONS[0]).expand(n, -1), seeded(0))
     assert plan.things.min() >= -1 and plan.things.max() < 40 and plan.corners.min() >= 0 and plan.corners.max() <= 42
     logits = planner.writer(torch.full((1, 1), 84), planner.reader.features(words_of(CAPTIONS[0])))[0, :41, 0]
     found = torch.bincount(torch.where(plan.things[:, 0] < 0, 40, plan.things[:, 0]), minlength=41) / n
     p = logits.softmax(0)
     assert ((found - p).abs() < 5 * (p * (1 - p) / n).sqrt()).all()
+
+
+def test_which_plans_fit_by_hand():
+    things = torch.tensor([[1, 3, -1], [1, 3, -1], [1, 3, -1], [3, -1, -1], [3, -1, -1], [-1, -1, -1], [0, 2, 0], [0, 2, 0]])
+    corners = [
+        [[0, 0], [16, 0]],
+        [[0, 0], [15, 0]],
+        [[0, 0], [5, 16]],
+        [[34, 34]],
+        [[35, 0]],
+        [],
+        [[0, 3], [16, 0], [40, 9]],
+        [[0, 0], [16, 0], [16, 24]],
+    ]
+    corners = torch.tensor([(row + 3 * [[0, 0]])[:3] for row in corners])
+    assert fits(Plan(things, corners)).tolist() == [True, False, True, True, False, False, True, False]
+    drawn, plan = some_plans(500)
+    assert fits(plan).all()
+
+
+def test_a_plan_that_does_not_fit_is_drawn_again():
+    torch.manual_seed(1)
+    planner, words = Planner(16, 1, 2).eval(), words_of(CAPTIONS[0]).expand(400, -1)
+    once, often = (fits(planner.sample(words, seeded(0), tries=tries)).double().mean() for tries in (1, 6))
+    assert 1 - often < 1.3 * (1 - once) ** 6 + 0.05 and often > once
+    first, four = planner.draw(words, seeded(0)), planner.sample(words, seeded(0))
+    assert torch.equal(first.corners[fits(first)], four.corners[fits(first)])
 
 
 def test_a_covered_code_depends_on_the_plan_and_the_covered_codes_before_it_alone(vqvae):

@@ -8,8 +8,8 @@ __all__ = ['INK_THRESHOLD', 'CRUMB', 'SLOTS', 'EDGE', 'OPPOSITES', 'WordsToCodes
            'rows_of_things', 'find_things', 'cut_boxes', 'read_pictures', 'score_pictures', 'thing_statistics',
            'thing_features', 'thing_distance', 'evaluate_painter', 'plan_and_code_bits', 'bits_by_place', 'trial',
            'variety', 'nearest_distances', 'painter_on', 'first_codes', 'try_painter', 'try_variety', 'try_pairs',
-           'try_nearest', 'try_codes', 'try_places', 'Plan', 'plan_of', 'covered_places', 'reading_order', 'Planner',
-           'Drawer', 'LayoutPainter', 'PlannedBatches', 'painter_recipe', 'planned_batches', 'LayoutTask',
+           'try_nearest', 'try_codes', 'try_places', 'Plan', 'plan_of', 'covered_places', 'fits', 'reading_order',
+           'Planner', 'Drawer', 'LayoutPainter', 'PlannedBatches', 'painter_recipe', 'planned_batches', 'LayoutTask',
            'measure_painter', 'make_painter', 'one_word_changes', 'is_drawn', 'caption_pairs', 'compare_pairs', 'stays',
            'fill_in']
 
@@ -30,6 +30,7 @@ from .. import require
 from .caption import GRID, score_captions
 from vqdiff_edu.crossmodal.scenes import (
     CANVAS,
+    GAP,
     HELD_OUT,
     INKS,
     KINDS,
@@ -605,13 +606,22 @@ def covered_places(plan: Plan) -> tuple[Bool[Tensor, "batch 3 length"], Int64[Te
     return touched, start + CANVAS // GRID - 1
 
 # %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #0c2a3b79
+def fits(plan: Plan) -> Bool[Tensor, " batch"]:
+    """Whether a scene can stand like this: something, on the canvas, one after the other along one axis and nowhere nearer than GAP."""
+    there, side = plan.things >= 0, torch.where(plan.things % 4 // 2 == 1, SIZES["large"], SIZES["small"])[:, :, None]
+    ends = plan.corners + side
+    inside = (ends <= CANVAS).all(2) | ~there
+    apart = (plan.corners[:, 1:] - ends[:, :-1] >= GAP) | ~there[:, 1:, None]  # [batch, pair, axis]
+    return there[:, 0] & inside.all(1) & apart.all(1).any(1)
+
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #2133217b
 def reading_order(covered: Bool[Tensor, "batch 3 length"]) -> Int64[Tensor, "batch n"]:
     """The places that are covered, in reading order, filled up with the number of places."""
     covered = covered.any(1)
     places = torch.where(covered, torch.arange(covered.shape[1], device=covered.device), covered.shape[1]).sort(1).values
     return places[:, : int(covered.sum(1).max())]
 
-# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #2133217b
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #21441b00
 class Planner(nn.Module):
     """Words to a plan: two small transformers, one that reads the words and one that writes nine tokens, for each thing its number, its top and its left."""
 
@@ -641,7 +651,7 @@ class Planner(nn.Module):
         return F.cross_entropy(logits, said, reduction="none").sum(1)
 
     @torch.no_grad()
-    def sample(self, words: Int64[Tensor, "batch word"], generator: torch.Generator | None = None) -> Plan:
+    def draw(self, words: Int64[Tensor, "batch word"], generator: torch.Generator | None = None) -> Plan:
         """A plan for each sentence, drawn token by token."""
         context, said, cache = self.reader.features(words), words.new_full((len(words), 1), self.start), {}
         for kinds in self.kinds:
@@ -650,7 +660,17 @@ class Planner(nn.Module):
         said = said[:, 1:].unflatten(1, (SLOTS, 3))
         return Plan(torch.where(said[..., 0] == self.none, -1, said[..., 0]), said[..., 1:] - self.none - 1)
 
-# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #21441b00
+    def sample(self, words: Int64[Tensor, "batch word"], generator: torch.Generator | None = None, tries: int = 4) -> Plan:
+        """A plan for each sentence, the first of a few draws that fits."""
+        plan = self.draw(words, generator)
+        for _ in range(tries - 1):
+            good, other = fits(plan), self.draw(words, generator)
+            plan = Plan(
+                torch.where(good[:, None], plan.things, other.things), torch.where(good[:, None, None], plan.corners, other.corners)
+            )
+        return plan
+
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #5e0b3169
 class Drawer(nn.Module):
     """A plan to logits of the codes at the places that it covers; every place is told which thing lies there, and where in the thing it is.
 
