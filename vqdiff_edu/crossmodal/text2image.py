@@ -8,10 +8,10 @@ __all__ = ['INK_THRESHOLD', 'CRUMB', 'SLOTS', 'EDGE', 'OPPOSITES', 'WordsToCodes
            'rows_of_things', 'find_things', 'cut_boxes', 'read_pictures', 'score_pictures', 'thing_statistics',
            'thing_features', 'thing_distance', 'evaluate_painter', 'plan_and_code_bits', 'bits_by_place', 'trial',
            'variety', 'nearest_distances', 'painter_on', 'first_codes', 'try_painter', 'try_variety', 'try_pairs',
-           'try_nearest', 'try_codes', 'try_places', 'Plan', 'plan_of', 'covered_places', 'fits', 'reading_order',
-           'Planner', 'Drawer', 'LayoutPainter', 'PlannedBatches', 'painter_recipe', 'planned_batches', 'LayoutTask',
-           'measure_painter', 'make_painter', 'one_word_changes', 'is_drawn', 'caption_pairs', 'compare_pairs', 'stays',
-           'fill_in']
+           'try_nearest', 'try_codes', 'try_places', 'given_plans', 'try_given_plans', 'Plan', 'plan_of',
+           'covered_places', 'fits', 'reading_order', 'Planner', 'Drawer', 'LayoutPainter', 'PlannedBatches',
+           'painter_recipe', 'planned_batches', 'LayoutTask', 'measure_painter', 'make_painter', 'one_word_changes',
+           'is_drawn', 'caption_pairs', 'compare_pairs', 'stays', 'fill_in']
 
 # %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #d0df8446
 import hashlib
@@ -579,6 +579,20 @@ def try_codes(name: str, captions: list[str], seed: int, **options) -> dict:
 def try_places(name: str, n: int, seed: int) -> dict:
     """`bits_by_place` of a painter, for `training.study`."""
     return bits_by_place(painter_on(name), n, seed)
+
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #a924762f
+def given_plans(painter: ScenePainter, n: int, seed: int, combinations: str) -> dict:
+    """Facts right on pictures whose plans are those of real scenes, so that only the drawer is on trial."""
+    drawn, device = draw_scenes(n, digits("test"), torch.Generator().manual_seed(seed), combinations), next(painter.parameters()).device
+    plan = plan_of(drawn.things.to(device), drawn.boxes.to(device))
+    codes = painter.draw(drawn.captions, plan=plan, generator=torch.Generator(device).manual_seed(seed))
+    scores = score_pictures(drawn.scenes, painter.paint(codes))
+    return {name: scores[name]["share"] for name in ("all", "count", "digit", "size", "ink", "relation")}
+
+# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #a7c1cbc4
+def try_given_plans(name: str, n: int, seed: int, combinations: str) -> dict:
+    """`given_plans` of a shipped painter, for `training.study`."""
+    return given_plans(painter_on(name), n, seed, combinations)
 
 # %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #133e5721
 SLOTS, EDGE = 3, CANVAS - min(SIZES.values())  # things in a plan at most, and the largest top or left edge in pixels
