@@ -49,6 +49,38 @@ def test_sample_writes_a_picture(tmp_path):
     assert path.read_bytes() != again.read_bytes()
 
 
+def test_draw_writes_what_a_sentence_says(tmp_path):
+    path = tmp_path / "scene.png"
+    out = run("draw", "A big, bold 7 above a small faint 2.", "--out", str(path))
+    assert out.exit_code == 0, out.output
+    assert (
+        Image.open(path).size == (56, 56)
+        and "1 picture in" in out.output
+        and "read back as asked" in out.output
+        and "note" not in out.output
+    )
+    again = tmp_path / "again.png"
+    run("draw", "a big bold 7 above a small faint 2", "--out", str(again))
+    assert path.read_bytes() == again.read_bytes()
+    run("draw", "a big bold 7 above a small faint 2", "--seed", "1", "--out", str(again))
+    assert path.read_bytes() != again.read_bytes()
+    run("draw", "a big bold 7 above a small faint 2", "--guidance", "0", "--out", str(again))
+    assert path.read_bytes() != again.read_bytes()
+
+
+def test_draw_says_what_it_chose_by_itself(tmp_path):
+    out = run("draw", "a big bold 7 above a small 2", "--n", "3", "--out", str(tmp_path / "scene.png"))
+    assert out.exit_code == 0
+    assert re.search("note: what was not told was drawn by chance: a big bold 7 above a small (faint|bold) 2", out.output)
+    assert "3 pictures in" in out.output and Image.open(tmp_path / "scene.png").size[0] > 3 * 56
+
+
+def test_a_drawn_scene_can_be_captioned(tmp_path):
+    run("draw", "a big bold 7", "--out", str(tmp_path / "scene.png"))
+    out = run("caption", str(tmp_path / "scene.png"))
+    assert out.exit_code == 0 and parse(out.output.splitlines()[-1]).facts["count"] == 1
+
+
 def test_train_in_smoke_goes_the_whole_way(tmp_path, monkeypatch):
     monkeypatch.setenv("VQDIFF_PROFILE", "laptop")
     out = run("train", "mnist-vqvae", "--out", str(tmp_path), "--profile", "smoke")
@@ -203,6 +235,7 @@ def test_speak_refuses_a_guidance_that_is_no_number(tmp_path):
     assert not (tmp_path / "film.mp4").exists()
 
 
+<<<<<<< HEAD
 def noisy(path, *, digit=None):
     """A sound that is no digit: a second of noise; or two bursts of it, as if two words."""
     sound = 0.1 * torch.randn(8000, generator=torch.Generator().manual_seed(3))
@@ -265,6 +298,12 @@ def test_several_recordings_need_a_folder_and_names_of_their_own(tmp_path):
 def test_a_threshold_is_a_share(tmp_path, value):
     out = run("speak", "tone.wav", "--threshold", value)
     assert out.exit_code == 2 and "Invalid value for '--threshold'" in out.output
+=======
+@pytest.mark.parametrize("n", ["0", "101"])
+def test_a_number_of_pictures_that_is_none(n):
+    out = run("draw", "a big bold 7", "--n", n)
+    assert out.exit_code == 2 and "Invalid value for '--n'" in out.output
+>>>>>>> int-t2i
 
 
 @pytest.mark.parametrize("command", [("sample",), ("speak", "tone.wav")])
@@ -324,6 +363,9 @@ def test_speak_keeps_a_wav_that_is_named_twice(tmp_path):
     ("command", "out", "said"),
     [
         ("sample", "nowhere/digits.png", "nothing can be written in the folder"),
+        ("draw", "nowhere/scene.png", "nothing can be written in the folder"),
+        ("draw", "scene", "must end in .png, .jpg or .jpeg"),
+        ("draw", "folder.png", "is a folder"),
         ("speak", "nowhere/film.mp4", "nothing can be written in the folder"),
         ("sample", "digits", "must end in .png, .jpg or .jpeg"),
         ("sample", "digits.mp4", "must end in .png, .jpg or .jpeg"),
@@ -340,7 +382,7 @@ def test_an_output_is_looked_at_before_any_work_is_done(tmp_path, monkeypatch, c
     for name in ("folder.png", "folder.mp4"):
         (tmp_path / name).mkdir()
     before = sorted(tmp_path.rglob("*"))
-    result = run(command, *(["tone.wav"] if command == "speak" else []), "--out", out)
+    result = run(command, *{"speak": ["tone.wav"], "draw": ["a big bold 7"]}.get(command, []), "--out", out)
     assert result.exit_code == 2 and result.output.startswith("error: --out") and said in result.output, result.output
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -414,6 +456,10 @@ def test_files_that_do_not_fit_get_a_sentence(tmp_path):
         (("sample", "mnist-dpm"), "name must be one of"),
         (("sample", "--labels", "4x"), "labels must be digits"),
         (("sample", "mnist-vqvae"), "must draw digits for labels"),
+        (("draw", "a big purple 7"), "no known meaning, 'purple'. The words are: 0, 1, 2"),
+        (("draw", "a 7 and a 3"), "is no sentence of the grammar"),
+        (("draw", ""), "is no sentence of the grammar"),
+        (("draw", "a big bold 7", "--guidance", "nan"), "guidance_scale"),
         (("evaluate", "mnist-vae"), "name must be one of"),
         (("train", "mnist-vae"), "name must be one of"),
         (("train", "mnist-vqvae", "--profile", "huge"), "VQDIFF_PROFILE"),

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vqdiff_edu import load_pretrained
 from vqdiff_edu.crossmodal.audio import classify
+from vqdiff_edu.crossmodal.text2image import Plan, covered_places, reading_order
 
 FOLDER = Path(__file__).resolve().parents[1] / "golden"
 ONE_PASS = 1e-5  # one pass of a network: other machines add up in another order
@@ -128,8 +129,18 @@ def scene_captioner(model, device="cpu"):
     return {"codes": codes, "logits": model.model(codes, tokens)}
 
 
+<<<<<<< HEAD
 def ink_judge(model, device="cpu"):
     return {"logits": model(pictures(8, 28, 1).to(device))}
+=======
+def scene_painter(model, device="cpu"):
+    tokens = model.tokens(["a big bold 7 above a small faint 2", "between a small bold 1 and a little soft six is a large weak 4"])
+    things, corners = torch.tensor([[31, 8, -1], [5, 18, 24]]), torch.tensor([[[3, 9], [31, 14], [0, 0]], [[0, 20], [17, 18], [41, 21]]])
+    plan = Plan(things.to(device), corners.to(device))
+    order, told = reading_order(covered_places(plan)[0]), torch.tensor([True, False]).to(device)
+    codes = model.vqvae.encode(pictures(2, 56, 26).to(device)).flatten(1)
+    return {"plan": model.model.planner.nll(plan, tokens), "codes": codes, "logits": model.model.drawer(codes, plan, order, told)}
+>>>>>>> int-t2i
 
 
 def writing_video(model, device="cpu"):
@@ -161,7 +172,11 @@ NETWORKS = {  # one pass of each network, on any device
     "speech-prior": speech_prior,
 >>>>>>> int-cod
     "scene-captioner": scene_captioner,
+<<<<<<< HEAD
     "ink-judge": ink_judge,
+=======
+    "scene-painter": scene_painter,
+>>>>>>> int-t2i
     "writing-video": writing_video,
     "digit-fusion": digit_fusion,
 }
