@@ -540,6 +540,36 @@ MUTANTS = [
         "torch.arange(tokens.shape[1],",
         "transformer",
     ),
+    # ---- captions of pictures
+    Mutant(
+        "confidence: of the surest piece",
+        "crossmodal/caption.py",
+        "by_piece = [min(float(verdict[digit])",
+        "by_piece = [max(float(verdict[digit])",
+        "pictures",
+    ),
+    Mutant(
+        "confidence: no root",
+        "crossmodal/caption.py",
+        "return math.sqrt(min(chances) * max(by_piece))",
+        "return min(chances) * max(by_piece)",
+        "pictures",
+    ),
+    Mutant(
+        "ink: not relative to the paper",
+        "crossmodal/caption.py",
+        "ink = 1 - levels / np.maximum(paper, 0.02)",
+        "ink = paper - levels",
+        "pictures",
+    ),
+    Mutant(
+        "exchange: all the others",
+        "crossmodal/caption.py",
+        "generator=generator, device=tokens.device) < probability",
+        "generator=generator, device=tokens.device) > probability",
+        "pictures",
+    ),
+    Mutant("never said: what was said", "crossmodal/caption.py", "& is_digit & ~said", "& is_digit & said", "pictures"),
     # ---- the task that trains the shipped generators
     Mutant(
         "diffusion task: never the last step",

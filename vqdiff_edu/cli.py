@@ -88,7 +88,7 @@ def headline(card: dict) -> str:
         ),
         "test_accuracy": lambda m: f"accuracy {m['test_accuracy']:.2%}",
         "held_out": lambda m: (
-            f"all facts right in {m['seen']['all']['share']:.1%}, in new combinations {m['held_out']['all']['share']:.1%}"
+            f"all facts right in {m['seen']['all']['share']:.1%}, in new combinations (left out of the loss) {m['held_out']['all']['share']:.1%}"
         ),
         "heard_right": lambda m: (
             ", ".join(f"{row['model']['last_frame']:.1%}" for row in m["replicates"]) + " of last frames right; timing error "

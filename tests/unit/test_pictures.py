@@ -27,6 +27,7 @@ from vqdiff_edu.crossmodal.caption import (
     light,
     light_on_dark,
     make_ink_judge,
+    never_said,
     no_digits,
     photograph,
     picture_captioner,
@@ -36,9 +37,10 @@ from vqdiff_edu.crossmodal.caption import (
     scribbles,
     sheet_of_paper,
     split_training,
+    unseen_triples,
     warped,
 )
-from vqdiff_edu.crossmodal.scenes import CANVAS, KINDS, MEANING, Scene, Thing, Tokenizer, draw_scenes, ink_boxes, parse
+from vqdiff_edu.crossmodal.scenes import CANVAS, HELD_OUT, KINDS, MEANING, Scene, Thing, Tokenizer, describe, draw_scenes, ink_boxes, parse
 from vqdiff_edu.data import digits, handwritten_four, to_float
 from vqdiff_edu.registry import load_pretrained
 
@@ -74,6 +76,12 @@ def test_only_adjectives_are_exchanged_and_each_for_one_of_its_kind():
         assert (words[0], words[3:7], words[9]) == ("a", ["2", "left", "of", "a"], "seven")
     firsts = [text.split()[1] for text in said]
     assert {firsts.count(word) > 30 for word in ("large", "big", "huge", "small", "little", "tiny")} == {True}
+
+
+def test_what_the_captions_never_say_is_what_was_held_out():
+    scenes = draw_scenes(2000, STAND_IN, seeded(1)).scenes
+    said = WORDS.encode([describe(scene, seeded(k)) for k, scene in enumerate(5 * scenes)])
+    assert torch.equal(never_said(said, WORDS), unseen_triples(HELD_OUT, WORDS))
 
 
 def test_nothing_is_exchanged_with_probability_zero_and_about_half_with_a_half():

@@ -8,14 +8,14 @@ __all__ = ['GRID', 'PLACES', 'PICTURES', 'SHEET', 'WORKING', 'VALIDATION', 'LEAS
            'unseen_triples', 'mask_unseen', 'never_said', 'digit_named', 'at_a_glance', 'glance_loss', 'word_weights',
            'rival_adjectives', 'exchange_adjectives', 'CaptionTask', 'wilson_interval', 'score_captions',
            'bleu_with_interval', 'unreadable', 'measure_captions', 'evaluate_captioner', 'captioner_recipe',
-           'measure_captioner', 'make_captioner', 'attention_maps', 'ink_of_scene', 'light', 'as_jpeg', 'Chance',
-           'place_ink', 'photograph', 'draw_picture', 'at_work', 'light_on_dark', 'sheet_of_paper', 'without_desk',
-           'ink_on_paper', 'strokes_only', 'without_lines', 'find_strokes', 'longest_side', 'boxes_of', 'group_strokes',
-           'even_pen', 'as_digit', 'Piece', 'find_pieces', 'compare', 'arrange', 'main_axis', 'Reading', 'read_scene',
+           'measure_captioner', 'make_captioner', 'ink_of_scene', 'light', 'as_jpeg', 'Chance', 'place_ink',
+           'photograph', 'draw_picture', 'at_work', 'light_on_dark', 'sheet_of_paper', 'without_desk', 'ink_on_paper',
+           'strokes_only', 'without_lines', 'find_strokes', 'longest_side', 'boxes_of', 'group_strokes', 'even_pen',
+           'as_digit', 'Piece', 'find_pieces', 'compare', 'arrange', 'main_axis', 'Reading', 'read_scene',
            'look_closer', 'InkJudge', 'as_pieces', 'between', 'warped', 'draw_lines', 'scribbles', 'loose_strokes',
            'cut_and_rearranged', 'no_digits', 'InkTask', 'split_training', 'ink_batches', 'ink_judge_recipe',
            'measure_ink_judge', 'make_ink_judge', 'Told', 'digit_chances', 'PictureCaptioner', 'impossible',
-           'agreement', 'reason_to_refuse', 'picture_captioner']
+           'agreement', 'reason_to_refuse', 'picture_captioner', 'attention_maps']
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #3ef44e96
 import io
@@ -240,13 +240,14 @@ def mask_unseen(
     return logits.masked_fill(out, -math.inf)
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #3d67f21d
-def never_said(tokens: Int64[Tensor, "n length"], named: Int64[Tensor, " num_tokens"]) -> Bool[Tensor, "first second third"]:
-    """True at [a, b, c] if in no caption the digit word c follows the words a and b, which some digit word does follow; `named` from `digit_named`."""
+def never_said(tokens: Int64[Tensor, "n length"], words: Tokenizer) -> Bool[Tensor, "first second third"]:
+    """True at [a, b, c] if in no caption the digit word c follows the words a and b, which some digit word does follow."""
+    is_digit = torch.tensor([MEANING.get(word) in range(10) for word in words.words])
     triples = tokens.unfold(1, 3, 1).flatten(0, 1)
-    triples = triples[named[triples[:, 2]] < 10]
-    said = torch.zeros(len(named), len(named), len(named), dtype=torch.bool)
+    triples = triples[is_digit[triples[:, 2]]]
+    said = torch.zeros(words.num_tokens, words.num_tokens, words.num_tokens, dtype=torch.bool)
     said[tuple(triples.T)] = True
-    return said.any(2, keepdim=True) & (named < 10) & ~said
+    return said.any(2, keepdim=True) & is_digit & ~said
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #077098c2
 def digit_named(words: Tokenizer) -> Int64[Tensor, " num_tokens"]:
@@ -423,7 +424,7 @@ def measure_captioner(captioner: SceneCaptioner) -> dict:
     measure=measure_captioner,
     profiles={"smoke": {"width": 16}, "laptop": {"width": 96}, "gpu": {"width": 192}},
     card={
-        "failures": "Combinations of size, ink and digit that no training scene showed are told right less often; a scribble makes it stammer."
+        "failures": "Combinations of size, ink and digit that no training scene showed are told right less often: 90 % with the loss of its training, which leaves out what was never said, 78 % without that. Alone it describes letters and scribbles as digits."
     },
     parents=("scene-vqvae",),
 )
@@ -431,21 +432,6 @@ def make_captioner(vqvae: VQVAE, source: str = "codes", width: int = 96) -> Scen
     """The captioner of scenes around `vqvae`; its code vectors start as those of the VQ-VAE."""
     model = Captioner(Tokenizer().num_tokens, source, vqvae.quantizer.codebook if source == "codes" else None, width=width)
     return SceneCaptioner(model, vqvae if source == "codes" else None)
-
-# %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #89aed508
-@torch.no_grad()
-def attention_maps(captioner: SceneCaptioner, images: Float[Tensor, "n 1 56 56"], captions: list[str]) -> Float[Tensor, "n depth word 7 7"]:
-    """Where the decoder looks while it writes each word of `captions` (the end mark is the last): attention to the 7 × 7 squares, mean over heads.
-
-    Every map sums to 1. Captions that are shorter than the longest have maps of padding at the end, which mean nothing.
-    """
-    images = _scene_images(captioner.model, images)
-    if len(captions) != len(images):
-        raise ValueError(f"captions must be one an image, {len(images)}, got {len(captions)}")
-    tokens = Tokenizer().encode(captions).to(images.device)
-    context = captioner.encode_scene(images)
-    weights = attention_weights(captioner.model.decoder, tokens[:, :-1], context, cross=True)  # the query at token i writes word i + 1
-    return weights.mean(2).transpose(0, 1).unflatten(-1, (GRID // 2, GRID // 2))
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #82073d67
 PICTURES = (
@@ -1048,7 +1034,7 @@ def digit_chances(captioner: SceneCaptioner, images: Float[Tensor, "n 1 56 56"],
     return rows
 
 # %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #8f44826e
-LEAST_CONFIDENCE = 0.6
+LEAST_CONFIDENCE = 0.55  # chosen on validation: it refuses nine of ten pieces of rearranged ink
 
 
 class PictureCaptioner(nn.Module):
@@ -1121,3 +1107,18 @@ def reason_to_refuse(scene: Scene, verdicts: Float[Tensor, "m 11"], confidence: 
 def picture_captioner(device: torch.device | str | None = None) -> PictureCaptioner:
     """The shipped captioner of pictures, on `device`."""
     return PictureCaptioner(load_pretrained("scene-captioner", device), load_pretrained("ink-judge", device)).eval()
+
+# %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #89aed508
+@torch.no_grad()
+def attention_maps(captioner: SceneCaptioner, images: Float[Tensor, "n 1 56 56"], captions: list[str]) -> Float[Tensor, "n depth word 7 7"]:
+    """Where the decoder looks while it writes each word of `captions` (the end mark is the last): attention to the 7 × 7 squares, mean over heads.
+
+    Every map sums to 1. Captions that are shorter than the longest have maps of padding at the end, which mean nothing.
+    """
+    images = _scene_images(captioner.model, images)
+    if len(captions) != len(images):
+        raise ValueError(f"captions must be one an image, {len(images)}, got {len(captions)}")
+    tokens = Tokenizer().encode(captions).to(images.device)
+    context = captioner.encode_scene(images)
+    weights = attention_weights(captioner.model.decoder, tokens[:, :-1], context, cross=True)  # the query at token i writes word i + 1
+    return weights.mean(2).transpose(0, 1).unflatten(-1, (GRID // 2, GRID // 2))
