@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PLAIN', 'app', 'Name', 'Steps', 'Guidance', 'Seed', 'in_words', 'ticking', 'show_models', 'drawn', 'headline',
-           'left_out', 'data', 'train', 'evaluate', 'need_real_data', 'check_output', 'sample', 'parse_labels',
+           'left_out', 'data', 'train', 'evaluate', 'need_real_data', 'check_output', 'sample', 'parse_labels', 'draw',
            'caption', 'caption_one', 'notes_on', 'speak', 'films_of', 'write_film', 'refusal']
 
 # %% ../nbs/7_tools/75_cli.ipynb #47fcc613
@@ -207,6 +207,34 @@ def parse_labels(labels: str) -> list[int]:
     if not labels.isascii() or not labels.isdigit():
         raise ValueError(f"labels must be digits such as 407, got {labels!r}")
     return [int(c) for c in labels]
+
+# %% ../nbs/7_tools/75_cli.ipynb #d4a70002
+@app.command()
+def draw(
+    sentence: Annotated[str, typer.Argument(help='What to draw, such as "a big bold 7 above a small 2".')],
+    out: Annotated[Path, typer.Option(help="Picture to write, .png or .jpg.")] = Path("scene.png"),
+    n: Annotated[int, typer.Option("--n", min=1, max=100, help="How many pictures, up to ten in a row.")] = 1,
+    guidance: Guidance = None,
+    seed: Seed = 0,
+) -> None:
+    """Draw the scene of one to three digits that a sentence describes."""
+    import torch
+    from torchvision.utils import save_image
+
+    from vqdiff_edu.crossmodal.scenes import parse
+    from vqdiff_edu.crossmodal.text2image import fill_in, read_pictures
+    from vqdiff_edu.registry import load_pretrained
+
+    with in_words():
+        check_output(out, ".png", ".jpg", ".jpeg")
+        generator = torch.Generator().manual_seed(seed)
+        caption = fill_in(sentence, generator)
+        images = load_pretrained("scene-painter")([caption] * n, guidance_scale=guidance, generator=generator)
+        save_image(images, out, nrow=10, padding=0 if n == 1 else 2, normalize=True, value_range=(-1, 1))
+        right = sum(scene == parse(caption) for scene in read_pictures(images))
+    if caption.split() != sentence.lower().replace(",", " ").rstrip(" .").split():
+        typer.echo(f"note: what was not told was drawn by chance: {caption}", err=True)
+    typer.echo(f"{n} {'picture' if n == 1 else 'pictures'} in {out}; {right} of {n} read back as asked")
 
 # %% ../nbs/7_tools/75_cli.ipynb #bac4eaad
 @app.command()

@@ -235,7 +235,6 @@ def test_speak_refuses_a_guidance_that_is_no_number(tmp_path):
     assert not (tmp_path / "film.mp4").exists()
 
 
-<<<<<<< HEAD
 def noisy(path, *, digit=None):
     """A sound that is no digit: a second of noise; or two bursts of it, as if two words."""
     sound = 0.1 * torch.randn(8000, generator=torch.Generator().manual_seed(3))
@@ -298,12 +297,12 @@ def test_several_recordings_need_a_folder_and_names_of_their_own(tmp_path):
 def test_a_threshold_is_a_share(tmp_path, value):
     out = run("speak", "tone.wav", "--threshold", value)
     assert out.exit_code == 2 and "Invalid value for '--threshold'" in out.output
-=======
+
+
 @pytest.mark.parametrize("n", ["0", "101"])
 def test_a_number_of_pictures_that_is_none(n):
     out = run("draw", "a big bold 7", "--n", n)
     assert out.exit_code == 2 and "Invalid value for '--n'" in out.output
->>>>>>> int-t2i
 
 
 @pytest.mark.parametrize("command", [("sample",), ("speak", "tone.wav")])

@@ -99,7 +99,6 @@ def spoken_digits(model, device="cpu"):
     return {"logits": classify(model, samples, lengths), "network": model(noise(4, 40, 100, seed=10).to(device))}
 
 
-<<<<<<< HEAD
 def shared_space(model, device="cpu"):
     cards = pictures(6, 28, 30).to(device)
     words = torch.randint(3, 40, (6, 7), generator=seeded(31)).to(device)
@@ -109,7 +108,8 @@ def shared_space(model, device="cpu"):
         "captions": model.captions(words),
         "scale": model.scale.reshape(1),
     }
-=======
+
+
 def speech_codec(model, device="cpu"):
     samples, _ = sounds(3, seed=9)
     codes = torch.randint(512, (2, 12, 8), generator=seeded(29)).to(device)
@@ -120,7 +120,6 @@ def speech_prior(model, device="cpu"):
     codes = torch.randint(512, (4, 40, 3), generator=seeded(30)) + 512 * torch.arange(3)
     labels = torch.tensor([0, 31, 59, 60]).to(device)  # 60 is none
     return {"logits": model.model(codes.flatten(1).to(device), labels), "nats": model.model.nll(codes.flatten(1).to(device), labels)}
->>>>>>> int-cod
 
 
 def scene_captioner(model, device="cpu"):
@@ -129,10 +128,10 @@ def scene_captioner(model, device="cpu"):
     return {"codes": codes, "logits": model.model(codes, tokens)}
 
 
-<<<<<<< HEAD
 def ink_judge(model, device="cpu"):
     return {"logits": model(pictures(8, 28, 1).to(device))}
-=======
+
+
 def scene_painter(model, device="cpu"):
     tokens = model.tokens(["a big bold 7 above a small faint 2", "between a small bold 1 and a little soft six is a large weak 4"])
     things, corners = torch.tensor([[31, 8, -1], [5, 18, 24]]), torch.tensor([[[3, 9], [31, 14], [0, 0]], [[0, 20], [17, 18], [41, 21]]])
@@ -140,7 +139,6 @@ def scene_painter(model, device="cpu"):
     order, told = reading_order(covered_places(plan)[0]), torch.tensor([True, False]).to(device)
     codes = model.vqvae.encode(pictures(2, 56, 26).to(device)).flatten(1)
     return {"plan": model.model.planner.nll(plan, tokens), "codes": codes, "logits": model.model.drawer(codes, plan, order, told)}
->>>>>>> int-t2i
 
 
 def writing_video(model, device="cpu"):
@@ -165,18 +163,12 @@ NETWORKS = {  # one pass of each network, on any device
     "mnist-ddpm": mnist_ddpm,
     "mnist-latent": mnist_latent,
     "spoken-digits": spoken_digits,
-<<<<<<< HEAD
     "shared-space": shared_space,
-=======
     "speech-codec": speech_codec,
     "speech-prior": speech_prior,
->>>>>>> int-cod
     "scene-captioner": scene_captioner,
-<<<<<<< HEAD
     "ink-judge": ink_judge,
-=======
     "scene-painter": scene_painter,
->>>>>>> int-t2i
     "writing-video": writing_video,
     "digit-fusion": digit_fusion,
 }
