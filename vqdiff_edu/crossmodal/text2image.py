@@ -920,7 +920,7 @@ def make_painter(vqvae: VQVAE, dim: int = 128, depth: int = 3, heads: int = 4) -
     with torch.no_grad():
         paper = vqvae.encode(torch.full((1, 1, CANVAS, CANVAS), -1.0, device=device)).flatten()
     drawer = Drawer(vqvae.quantizer.codebook, dim=dim, depth=depth, heads=heads)
-    return ScenePainter(LayoutPainter(Planner(5 * dim // 8), drawer, paper.cpu()), vqvae)
+    return ScenePainter(LayoutPainter(Planner(4 * (5 * dim // 32)), drawer, paper.cpu()), vqvae)
 
 # %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #e341fcc4
 OPPOSITES = {"above": "below", "below": "above", "left": "right", "right": "left"}  # words that turn a relation round
