@@ -30,6 +30,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from scipy import ndimage
 from torch import Tensor, nn
 
+# %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #7a123ff1
 from .. import require
 from ..data import Batches, Digits, digits, grey_levels, regular_file, rows_of_same_label, taken_as_it_is, to_float
 from ..metrics import t_interval
@@ -505,7 +506,7 @@ def place_ink(ink: np.ndarray, kind: str, chance: Chance) -> np.ndarray:
         return ndimage.rotate(np.pad(ink, 80), 15 if chance.even(0, 1) < 0.5 else -15, reshape=False, order=1)
     return ink
 
-
+# %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #03a7a6ef
 def photograph(ink: np.ndarray, kind: str, chance: Chance) -> np.ndarray:
     """Ink 0 … 1 as dark strokes on light paper under the conditions of `kind`: grey levels in 0 … 1."""
     paper, dark = chance.even(0.85, 0.98), chance.even(0.05, 0.25)
@@ -967,7 +968,7 @@ def ink_batches(model: InkJudge, recipe: Recipe) -> tuple[Batches, dict]:
     data = split_training(digits("train"))[0]
     return Batches(data, recipe.batch_size, seed=recipe.seed, device=data_device()), {"source": data.source, "sha256": data.sha256}
 
-
+# %% ../../nbs/5_crossmodal/41_image_to_caption.ipynb #240bf490
 def ink_judge_recipe() -> Recipe:
     """`ink-judge`: some ten minutes on two cores."""
     steps, batch_size = by_profile(smoke=4, laptop=2000, gpu=20_000), by_profile(smoke=8, laptop=128, gpu=1024)
