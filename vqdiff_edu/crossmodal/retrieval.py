@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor, nn
 
 from .. import require
-from .audio import Speech, SpeechTask, spectrogram, speech
+from .audio import Speech, colour, log_mel, mask, scaled, spectrogram, speech, vary
 from .scenes import INKS, PATTERNS, SIZES, SYNONYMS, Tokenizer, combination_table, render
 from ..data import Digits, EndlessBatches, digits, rows_of_same_label, to_float
 from ..metrics import conv_block
@@ -193,7 +193,7 @@ class Words(nn.Module):
         word = (tokens > Tokenizer.end)[..., None]  # not padding, start or end
         return self.layers((self.embedding(tokens) * word).sum(1) / word.sum(1).clamp(min=1))
 
-
+# %% ../../nbs/5_crossmodal/48_retrieval_and_recommendation.ipynb #9c87db0f
 class SharedSpace(nn.Module):
     """Pictures, recordings and captions to unit vectors of one space, in which a product is the cosine of an angle.
 
@@ -262,7 +262,7 @@ def embed_captions(space: SharedSpace, captions: Sequence[str]) -> Float[Tensor,
 from ..registry import register
 from ..training import Recipe, Run, by_profile, data_device, fit, seed_everything
 
-
+# %% ../../nbs/5_crossmodal/48_retrieval_and_recommendation.ipynb #69500ca2
 class TripleBatches(EndlessBatches):
     """Batches without end of a picture, a recording of its digit and a caption of it: {"image", "samples", "length", "tokens", "facts", "told"}.
 
@@ -299,13 +299,16 @@ class SpaceTask:
 
     def __init__(self, model: SharedSpace, loss: Literal["pairs", "all", "any"] = "all"):
         self.model, self.kind = model, require.choice("loss", loss, ("pairs", "all", "any"))
-        self.heard = SpeechTask(model)
+
+    def heard(self, batch: dict[str, Tensor], generator: torch.Generator) -> Float[Tensor, "n 40 100"]:
+        """What the encoder of recordings is shown: each varied, coloured and masked anew."""
+        return mask(colour(scaled(log_mel(vary(batch["samples"], batch["length"], generator))), generator), generator)
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         space, facts = self.model, batch["facts"]
         sides = (
             (space.pictures(to_float(batch["image"])), facts),
-            (space.recordings(self.heard.inputs(batch, generator)), digit_only(facts[:, 0])),
+            (space.recordings(self.heard(batch, generator)), digit_only(facts[:, 0])),
             (space.captions(batch["tokens"]), batch["told"]),
         )
         each = [contrast(space.scale * a @ b.T, agree(x, y), self.kind) for (a, x), (b, y) in itertools.permutations(sides, 2)]

@@ -76,7 +76,7 @@ def _partners_against_others(scores, positive):
     each = torch.logaddexp(scores, others.logsumexp(1, keepdim=True)) - scores
     return (each * positive).sum(1) / positive.sum(1).clamp(min=1)
 
-
+# %% ../../nbs/9_appendix/solutions/ch48.ipynb #4ce56a66
 EXERCISES["48-3"] = Exercise(
     "48-3",
     kind="implement",
