@@ -44,7 +44,7 @@ class FrameBlock(nn.Module):
     def forward(self, x: Float[Tensor, "batch channel frame"]) -> Float[Tensor, "batch channel frame"]:
         return x + self.think(self.norm(self.around(x).transpose(1, 2))).transpose(1, 2)
 
-# %% ../../nbs/5_crossmodal/44_speech_codec.ipynb #679f6c9a
+# %% ../../nbs/5_crossmodal/44_speech_codec.ipynb #69ace928
 FRAME = 2 * HOP  # samples per frame of codes: 20 ms, 50 frames per second
 
 
@@ -56,7 +56,7 @@ class Coded(NamedTuple):
     loss: Float[Tensor, ""]  # of the quantizer
     perplexity: Float[Tensor, ""]  # mean over the levels
 
-
+# %% ../../nbs/5_crossmodal/44_speech_codec.ipynb #679f6c9a
 class SpeechCodec(nn.Module):
     """Speech at 8 kHz to `stages` codes for every 20 ms, and back from as many first levels as one likes to keep.
 
@@ -377,7 +377,7 @@ def speaker_recipe(seed: int = 0) -> Recipe:
     steps, batch_size = by_profile(smoke=3, laptop=3000, gpu=10_000), by_profile(smoke=8, laptop=32, gpu=128)
     return Recipe("speech-prior", steps, batch_size, lr=1.5e-3, warmup=steps // 20, weight_decay=0.1, seed=seed)
 
-# %% ../../nbs/5_crossmodal/44_speech_codec.ipynb #5e42fb77
+# %% ../../nbs/5_crossmodal/44_speech_codec.ipynb #5f0493ce
 def message_bits(speaker: DigitSpeaker, data: Speech) -> Float[Tensor, " n"]:
     """Bits of each recording's codes and length under the prior, given digit and voice."""
     device = next(speaker.parameters()).device
@@ -398,7 +398,7 @@ def spoken(speaker: DigitSpeaker, each: int, seed: int = 0, **options) -> tuple[
     found = [speaker(d, v, generator, **options) for d, v in zip(digit.split(120), voice.split(120))]
     return torch.cat([s.cpu() for s, _ in found]), torch.cat([n.cpu() for _, n in found]), digit, voice
 
-
+# %% ../../nbs/5_crossmodal/44_speech_codec.ipynb #5e42fb77
 @torch.no_grad()
 def speech_features(listener: SpeechClassifier, samples: Float[Tensor, "n sample"], lengths: Int[Tensor, " n"]) -> Float[Tensor, "n 128"]:
     """What the recognizer knows of sounds before it decides."""
