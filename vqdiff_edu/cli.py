@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PLAIN', 'app', 'Name', 'Steps', 'Guidance', 'Seed', 'in_words', 'ticking', 'show_models', 'drawn', 'headline',
            'left_out', 'data', 'train', 'evaluate', 'need_real_data', 'check_output', 'sample', 'parse_labels', 'draw',
-           'caption', 'caption_one', 'notes_on', 'speak', 'films_of', 'write_film', 'refusal']
+           'caption', 'caption_one', 'notes_on', 'speak', 'speak_one', 'films_of', 'write_film', 'refusal']
 
 # %% ../nbs/7_tools/75_cli.ipynb #47fcc613
 import json
@@ -272,7 +272,7 @@ def caption_one(pictures: Callable, image: Path, *, as_json: bool, named: bool) 
         typer.echo(f"{image}: {told.caption}" if named else told.caption)
     return status
 
-
+# %% ../nbs/7_tools/75_cli.ipynb #bac4eaae
 def notes_on(image: Path, said: str) -> list[str]:
     """What was done to a picture on its way to the captioner, and what its caption therefore cannot tell."""
     from vqdiff_edu.crossmodal.scenes import parse
@@ -306,37 +306,44 @@ def speak(
 
     Exit status 3: some sound was refused, as none of the ten digits or not surely one; 2: some file could not be read.
     """
+    from vqdiff_edu.crossmodal import audio
+
+    least = audio.KNOWN if threshold is None else threshold
+    how = {"num_inference_steps": steps, "guidance_scale": guidance}
+    with in_words():
+        films = films_of(recordings, out)
+    statuses = [speak_one(file, film, least, as_json=as_json, seed=seed, **how) for file, film in zip(recordings, films)]
+    if any(statuses):
+        raise typer.Exit(2 if 2 in statuses else 3)
+
+# %% ../nbs/7_tools/75_cli.ipynb #87ab59bd
+def speak_one(file: Path, film: Path, least: float, *, as_json: bool, seed: int, **how) -> int:
+    """Film one recording, if it is surely a digit; say what became of it, and return the exit status: 0, 3 (refused) or 2 (no sound)."""
     import torch
 
     from vqdiff_edu.crossmodal import audio
     from vqdiff_edu.registry import load_pretrained
 
-    least, writer, codes = audio.KNOWN if threshold is None else threshold, None, [0]
-    with in_words():
-        films = films_of(recordings, out)
-    for file, film in zip(recordings, films):
-        row = dict.fromkeys(("file", "digit", "confidence", "out")) | {"file": str(file)}
-        try:
-            with in_words():
-                samples = audio.read_wav(file)
-                writer = load_pretrained("writing-video") if writer is None else writer
-                heard = audio.hear(writer.classifier, samples[None], threshold=least)
-                if heard.known:
-                    how = {"num_inference_steps": steps, "guidance_scale": guidance, "generator": torch.Generator().manual_seed(seed)}
-                    write_film(writer, samples, film, source=file, **how)
-            sure = row["confidence"] = round(heard.confidence.item(), 3)
-            row |= {"digit": heard.digit.item(), "out": str(film)} if heard.known else {}
-            codes.append(0 if heard.known else 3)
-            if not heard.known:
-                typer.echo(refusal(file, samples, heard, least), err=True)
-            elif not as_json:
-                typer.echo(f"heard a {row['digit']}, {sure:.0%} sure; {len(samples) / audio.RATE:.2f} s of writing in {film}")
-        except typer.Exit as end:
-            codes.append(end.exit_code)
-        if as_json:
-            typer.echo(json.dumps(row, ensure_ascii=False))
-    if any(codes):
-        raise typer.Exit(2 if 2 in codes else 3)
+    row, status = dict.fromkeys(("file", "digit", "confidence", "out")) | {"file": str(file)}, 2
+    try:
+        with in_words():
+            samples = audio.read_wav(file)
+            writer = load_pretrained("writing-video")
+            heard = audio.hear(writer.classifier, samples[None], threshold=least)
+            if heard.known:
+                write_film(writer, samples, film, source=file, generator=torch.Generator().manual_seed(seed), **how)
+        sure = row["confidence"] = round(heard.confidence.item(), 3)
+        row |= {"digit": heard.digit.item(), "out": str(film)} if heard.known else {}
+        status = 0 if heard.known else 3
+        if not heard.known:
+            typer.echo(refusal(file, samples, heard, least), err=True)
+        elif not as_json:
+            typer.echo(f"heard a {row['digit']}, {sure:.0%} sure; {len(samples) / audio.RATE:.2f} s of writing in {film}")
+    except typer.Exit as end:
+        status = end.exit_code
+    if as_json:
+        typer.echo(json.dumps(row, ensure_ascii=False))
+    return status
 
 # %% ../nbs/7_tools/75_cli.ipynb #433244e4
 def films_of(recordings: list[Path], out: Path | None) -> list[Path]:

@@ -605,7 +605,7 @@ def _chords(words: Tensor, u: Tensor, generator: torch.Generator | None) -> Tens
     strings = [root[:, beat] * ratio * k for ratio in (1, 1.26, 1.5) for k in (1, 2, 3)]
     return sum(torch.sin(2 * math.pi * hertz * t) for hertz in strings) * decay
 
-
+# %% ../../nbs/5_crossmodal/43_audio.ipynb #4dd05540
 def _chopped(words: Tensor, u: Tensor, generator: torch.Generator | None) -> Tensor:
     """A word cut into six pieces of equal length, in another order."""
     pieces = words[:, 1600:6400].unflatten(1, (6, 800))
@@ -647,7 +647,7 @@ def _thrice(words: Tensor, u: Tensor, generator: torch.Generator | None) -> Tens
     fast = excerpt(words, torch.full((n,), size), start, speed, size // 3)
     return F.pad(torch.cat([fast, fast.roll(1, 0), fast.roll(2, 0)], 1), (0, size - 3 * (size // 3)))
 
-
+# %% ../../nbs/5_crossmodal/43_audio.ipynb #4dd05541
 STRANGE = {
     "chopped word": _chopped, "two words overlaid": _overlaid, "three words in a second": _thrice, "slowed three times": _slow, "sweep": _sweep,
     "knocks": _clicks, "chords": _chords, "telephone key": _dtmf, "swelling noise": _modulated,
@@ -704,7 +704,7 @@ def _band(samples: Tensor, lengths: Tensor, low: float, high: float) -> tuple[Te
     hertz = torch.linspace(0, RATE / 2, spectrum.shape[1])
     return torch.fft.irfft(spectrum * ((hertz >= low) & (hertz <= high)), samples.shape[1]), lengths
 
-
+# %% ../../nbs/5_crossmodal/43_audio.ipynb #89faf957
 PLACES = {
     "as recorded": lambda s, n: (s, n),
     "hum of 50 Hz, 10 dB below": lambda s, n: _with_hum(s, n, -10),
