@@ -259,14 +259,14 @@ class SpeechWriter(nn.Module):
         *,
         guidance_scale: float | None = None,
         num_inference_steps: int | None = None,
-        guide: Literal["what", "both"] = "what",
+        guide: Literal["what", "both"] = "both",
         share: float = SHARE,
         keep: bool = True,
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, "batch 16 1 28 28"]:
         """Sixteen frames in [-1, 1] for each recording, by DDIM. The defaults are those of the card; `lengths` default to all samples.
 
-        `guide` says what guidance leaves out of the comparison: "what" (the word; the frames still hear) or "both". With `keep` no ink is taken back
+        `guide` says what guidance leaves out of the comparison: "both" (the word and what the frames hear) or "what" (the word alone). With `keep` no ink is taken back
         (`keep_ink`).
         """
         require.choice("guide", guide, ("what", "both"))
