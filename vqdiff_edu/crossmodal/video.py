@@ -424,10 +424,10 @@ def writing_batches(model: nn.Module, recipe: Recipe) -> tuple[WritingBatches, d
 
 
 def measure_video(writer: SpeechWriter) -> dict:
-    """Films of all recordings of the official test split, twice afresh: is the digit right, is it in time, do the frames look real?"""
+    """Films of all recordings of the official test split: is the digit right, is it in time, do the frames look real?"""
     test = speech("test")
     test = test.subset(torch.arange(by_profile(smoke=10, laptop=len(test))))
-    found = measure_videos(writer, test, speech("train"), replicates=by_profile(smoke=1, laptop=2))
+    found = measure_videos(writer, test, speech("train"), replicates=1)
     unkept = measure_videos(writer, test, speech("train"), keep=False)["replicates"][0]["model"]
     return found | {"looked_up": looked_up(test, speech("train")), "without_keep_ink": unkept}
 
