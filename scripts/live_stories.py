@@ -186,7 +186,7 @@ def film_of(samples: Tensor, seed: int, steps: int) -> tuple[Tensor, Tensor, Ten
     """What is heard in a recording [sample], the latents of its film and the film, from the page's noise."""
     writer, lengths = load_pretrained("writing-video"), torch.tensor([len(samples)])
     cond = audio_condition(writer.classifier, samples[None], lengths)
-    uncond = writer.model.null_cond(1) | {"frames": cond["frames"]}
+    uncond = writer.model.null_cond(1)
     x = film_noise(seed)
     how = {"num_inference_steps": steps, "cond": cond, "uncond": uncond, "guidance_scale": writer.card["guidance_scale"]}
     z = sample_ddim(writer.model.diffusion, writer.model, tuple(x.shape), x_init=x, **how)

@@ -70,7 +70,8 @@ export async function mount(root) {
     said.say(`Heard a ${top}, with ${percent(heard[top])}. Drawing …`);
     const frames = frameFeatures(samples);
     const twice = (a, b) => Float32Array.from([...a, ...b]);
-    const [hear, words] = [twice(frames, frames), twice(word, new Float32Array(10))];
+    const untold = frames.map((v, i) => (i % 12 === 1 ? v : 0)); // only when they end
+    const [hear, words] = [twice(frames, untold), twice(word, new Float32Array(10))];
     const size = FRAMES * LATENT;
     const denoise = async (z, t) => {
       const inputs = { z: [twice(z, z), [2, FRAMES, 12, 7, 7]], t: [new Float32Array(2).fill(t), [2]], frames: [hear, [2, FRAMES, 12]], clip: [words, [2, 10]] };
