@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['PLAIN', 'app', 'Name', 'Steps', 'Guidance', 'Seed', 'in_words', 'ticking', 'show_models', 'drawn', 'headline',
-           'left_out', 'data', 'train', 'evaluate', 'need_real_data', 'check_output', 'sample', 'parse_labels', 'draw',
-           'caption', 'caption_one', 'notes_on', 'speak', 'speak_one', 'films_of', 'write_film', 'refusal']
+           'left_out', 'share', 'mean', 'data', 'train', 'evaluate', 'need_real_data', 'check_output', 'sample',
+           'parse_labels', 'draw', 'caption', 'caption_one', 'notes_on', 'speak', 'speak_one', 'films_of', 'write_film',
+           'refusal']
 
 # %% ../nbs/7_tools/75_cli.ipynb #47fcc613
 import json
@@ -87,6 +88,7 @@ def headline(card: dict) -> str:
             f"accuracy {m['test_accuracy']:.2%}{left_out(card)}; {m['strange_refused']:.0%} of other sounds refused"
         ),
         "test_accuracy": lambda m: f"accuracy {m['test_accuracy']:.2%}",
+        "coded": lambda m: f"pictures as the sentence says {share(m, 'seen')}, in new combinations {share(m, 'held_out')}",
         "held_out": lambda m: (
             f"all facts right in {m['seen']['all']['share']:.1%}, in new combinations (left out of the loss) {m['held_out']['all']['share']:.1%}"
         ),
@@ -94,6 +96,12 @@ def headline(card: dict) -> str:
             ", ".join(f"{row['model']['last_frame']:.1%}" for row in m["replicates"]) + " of last frames right; timing error "
             f"{max(row['model']['timing'] for row in m['replicates']):.3f}, of a look-up {m['looked_up']['timing']:.3f}"
         ),
+        "depths": lambda m: (
+            f"{m['depths']['4']['accuracy']:.1%} of words understood at {m['depths']['4']['bits_per_second']:,.0f} bits per second"
+        ),
+        "coded_accuracy": lambda m: f"{m['accuracy']:.1%} of drawn digits understood",
+        "recording → picture": lambda m: f"of ten pictures found for a spoken digit {m['recording → picture']['precision@10']:.1%} right",
+        "right": lambda m: "right in noise: " + ", ".join(f"{name} {mean(m['right'][name]):.0%}" for name in ("image", "voice", "both")),
     }
     metrics = card.get("metrics", {})
     return next((say(metrics) for key, say in said.items() if key in metrics), "not measured")
@@ -102,6 +110,16 @@ def headline(card: dict) -> str:
 def left_out(card: dict) -> str:
     """What a recognizer makes of voices that it was trained without, if its card says it."""
     return f", voices left out {card['voices_left_out']['mean']:.1%}" if "voices_left_out" in card else ""
+
+
+def share(measured: dict, kind: str) -> str:
+    """The share of pictures or captions of a kind in which everything is right."""
+    return f"{measured[kind]['all']['share']:.1%}"
+
+
+def mean(rows: list) -> float:
+    """The mean of all numbers in a list, or in a list of lists."""
+    return sum(map(mean, rows)) / len(rows) if isinstance(rows, list) else rows
 
 # %% ../nbs/7_tools/75_cli.ipynb #b7403778
 @app.command()
