@@ -16,7 +16,7 @@ ENTRY = dict(part=0, task=None, batches=None, recipe=None, measure=None)
 @pytest.mark.parametrize("name", ["mnist-vae", [1], None, ""])
 @pytest.mark.parametrize("call", [find, load_pretrained, lambda name: train(name, "nowhere")])
 def test_a_name_that_is_none_lists_the_names(call, name):
-    with pytest.raises(ValueError, match="name must be one of 'digit-classifier', 'mnist-ddpm', .*; got "):
+    with pytest.raises(ValueError, match="name must be one of 'digit-classifier', 'digit-fusion', .*; got "):
         call(name)
 
 
