@@ -464,7 +464,11 @@ MUTANTS = [
     Mutant("validation: takes are trained on too", "crossmodal/retrieval.py", "sounds.takes >= 10", "sounds.takes >= 5", "retrieval"),
     Mutant("users: taste divides", "crossmodal/retrieval.py", "torch.exp(taste * met)", "torch.exp(-taste * met)", "retrieval"),
     Mutant(
-        "users: the next item may be an old one", "crossmodal/retrieval.py", "weight = weight.scatter(1, history, 0.0)\n", "", "retrieval"
+        "users: the next item may be an old one",
+        "crossmodal/retrieval.py",
+        "    weight = weight.scatter(1, history, 0.0)\n",
+        "",
+        "retrieval",
     ),
     Mutant(
         "recommendation: old items are offered",

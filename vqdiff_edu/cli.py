@@ -106,7 +106,7 @@ def headline(card: dict) -> str:
     metrics = card.get("metrics", {})
     return next((say(metrics) for key, say in said.items() if key in metrics), "not measured")
 
-
+# %% ../nbs/7_tools/75_cli.ipynb #54d7a20e
 def left_out(card: dict) -> str:
     """What a recognizer makes of voices that it was trained without, if its card says it."""
     return f", voices left out {card['voices_left_out']['mean']:.1%}" if "voices_left_out" in card else ""
@@ -117,7 +117,7 @@ def share(measured: dict, kind: str) -> str:
     return f"{measured[kind]['all']['share']:.1%}"
 
 
-def mean(rows: list) -> float:
+def mean(rows: list | float) -> float:
     """The mean of all numbers in a list, or in a list of lists."""
     return sum(map(mean, rows)) / len(rows) if isinstance(rows, list) else rows
 

@@ -94,8 +94,8 @@ def test_the_hash_of_the_tensors_is_that_of_what_is_stored(name):
 
 def test_the_weights_of_the_capstones_are_small():
     sizes = {name: weights_path(name).stat().st_size for name in NAMES}
-    assert sum(size for name, size in sizes.items() if find(name).part == 5) <= 8 * 2**20
-    assert sum(sizes.values()) <= 24 * 2**20
+    assert sum(size for name, size in sizes.items() if find(name).part == 5) <= 13e6
+    assert sum(sizes.values()) <= 32e6
 
 
 def real_test_digits():

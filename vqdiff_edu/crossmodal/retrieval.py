@@ -336,7 +336,8 @@ def space_batches(model: nn.Module, recipe: Recipe) -> tuple[TripleBatches, dict
     """Pictures of training digits, training recordings, and captions."""
     (pictures, sounds), _ = space_data()
     batches = TripleBatches(pictures, sounds, recipe.batch_size, seed=recipe.seed, device=data_device())
-    return batches, {"source": {"digits": pictures.source, "speech": sounds.source}, "sha256": batches.sha256}
+    source = {"source": f"{pictures.source}, {sounds.source}", "sha256": pictures.sha256, "speech_sha256": sounds.sha256}
+    return batches, source
 
 
 def train_space(

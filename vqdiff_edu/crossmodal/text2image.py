@@ -909,7 +909,7 @@ def measure_painter(painter: ScenePainter) -> dict:
     measure=measure_painter,
     profiles={"smoke": {"dim": 16, "depth": 1}, "laptop": {"dim": 128, "depth": 3}, "gpu": {"dim": 256, "depth": 6}},
     card={
-        "sampling": {"guidance_scale": 2.0},
+        "sampling": {"guidance_scale": 3.0, "top_p": 0.9},
         "failures": "Now and then a digit that is not the one named, or a stroke that ends in the air.",
     },
     parents=("scene-vqvae",),
