@@ -290,13 +290,6 @@ MUTANTS = [
         "text2image",
     ),
     Mutant(
-        "painter masks: the least confident",
-        "crossmodal/text2image.py",
-        ".argsort(1)[:, :left]",
-        ".argsort(1, descending=True)[:, :left]",
-        "text2image",
-    ),
-    Mutant(
         "reader: rows and columns exchanged",
         "crossmodal/text2image.py",
         "upright = len(column) >= len(row)",
@@ -380,22 +373,22 @@ MUTANTS = [
     Mutant(
         "reveal: the least confident",
         "quantization/code_prior.py",
-        "confidence.argsort(1)[:, :left]",
-        "confidence.argsort(1, descending=True)[:, :left]",
-        "code_prior",
+        "torch.inf).argsort(1)[:, :left]",
+        "torch.inf).argsort(1, descending=True)[:, :left]",
+        "code_prior text2image",
     ),
     Mutant(
         "reveal: known codes are hidden again",
         "quantization/code_prior.py",
-        "masked_fill(~hidden, torch.inf)",
-        "masked_fill(~hidden, -torch.inf)",
+        "masked_fill(~unknown, torch.inf)",
+        "masked_fill(~unknown, -torch.inf)",
         "code_prior",
     ),
     Mutant(
         "reveal: Gumbel's sign",
         "quantization/code_prior.py",
-        "confidence - noise * torch.log(",
-        "confidence + noise * torch.log(",
+        "gumbel = -torch.log(",
+        "gumbel = torch.log(",
         "code_prior",
     ),
     # ---- one space for several senses

@@ -7,9 +7,9 @@ __all__ = ['RATE', 'SPEAKERS', 'MIRRORS', 'RECORDING', 'CONTENT', 'SPEECH_NOTICE
            'LOW_CUT', 'TAPS', 'MADE', 'SHARPNESS', 'KNOWN', 'STRANGE', 'PLACES', 'SHORTEST_SECONDS', 'LONGEST_SECONDS',
            'unpack', 'download_speech', 'Speech', 'speech', 'hann', 'stft', 'power', 'hz_to_mel', 'mel_to_hz',
            'mel_filters', 'log_mel', 'excerpt', 'widest_float', 'loudest_second', 'level', 'highpass', 'one_second',
-           'spectrogram', 'scaled', 'SpeechClassifier', 'classify', 'vary', 'spoil', 'mask', 'colour', 'warp',
-           'no_digits', 'SpeechTask', 'speech_recipe', 'speech_batches', 'train_speech', 'Heard', 'hear',
-           'strange_sounds', 'reliance', 'strange_confidence', 'measure_speech', 'segments', 'read_wav']
+           'spectrogram', 'scaled', 'listening_layers', 'SpeechClassifier', 'classify', 'vary', 'spoil', 'mask',
+           'colour', 'warp', 'no_digits', 'SpeechTask', 'speech_recipe', 'speech_batches', 'train_speech', 'Heard',
+           'hear', 'strange_sounds', 'reliance', 'strange_confidence', 'measure_speech', 'segments', 'read_wav']
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #273a1a4c
 import io
@@ -333,6 +333,15 @@ def _whole_rows(samples: Float[Tensor, "batch sample"]) -> Int[Tensor, " batch"]
     return torch.full((len(samples),), samples.shape[1], device=samples.device)
 
 # %% ../../nbs/5_crossmodal/43_audio.ipynb #9fbcf31a
+def listening_layers(widths: tuple[int, int, int], dim: int) -> nn.Sequential:
+    """Six convolutions for a picture of sound with one channel: 40 × 100, then 20 × 50, 10 × 25 and, with `dim` channels, 5 × 13."""
+    a, b, c = widths
+    return nn.Sequential(
+        conv_block(1, a, 5, stride=2), conv_block(a, b, stride=2), conv_block(b, b),
+        conv_block(b, c, stride=2), conv_block(c, c), conv_block(c, dim, 1),
+    )  # fmt: skip
+
+
 class SpeechClassifier(nn.Module):
     """The output of `spectrogram`, [batch, 40, 100], to logits of the ten digits.
 
@@ -341,11 +350,7 @@ class SpeechClassifier(nn.Module):
 
     def __init__(self, widths: tuple[int, int, int] = (24, 48, 96), dim: int = 128, dropout: float = 0.2):
         super().__init__()
-        a, b, c = widths
-        self.body = nn.Sequential(  # 40×100, then 20×50, 10×25, 5×13
-            conv_block(1, a, 5, stride=2), conv_block(a, b, stride=2), conv_block(b, b),
-            conv_block(b, c, stride=2), conv_block(c, c), conv_block(c, dim, 1),
-        )  # fmt: skip
+        self.body = listening_layers(widths, dim)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, 10))
         self.doubt = nn.Sequential(nn.Linear(2 * dim, 64), nn.ReLU(), nn.Linear(64, 1))
 

@@ -27,6 +27,7 @@ from vqdiff_edu.crossmodal.audio import (
     Speech,
     excerpt,
     level,
+    listening_layers,
     log_mel,
     loudest_second,
     scaled,
@@ -34,7 +35,7 @@ from vqdiff_edu.crossmodal.audio import (
 )
 from .scenes import Scene, Tokenizer, draw_scenes
 from ..data import Digits, EndlessBatches, digits, rows_of_same_label, to_float
-from ..metrics import DigitClassifier, conv_block, jitter
+from ..metrics import DigitClassifier, jitter
 from ..process import noise_like
 from ..quantization.vqvae import VQVAE
 from ..transformer import Block, sample_token
@@ -67,11 +68,7 @@ class Ear(nn.Module):
 
     def __init__(self, widths: tuple[int, int, int] = (16, 32, 64), dim: int = 80, dropout: float = 0.2):
         super().__init__()
-        a, b, c = widths
-        self.body = nn.Sequential(  # 40×100, then 20×50, 10×25, 5×13
-            conv_block(1, a, 5, stride=2), conv_block(a, b, stride=2), conv_block(b, b),
-            conv_block(b, c, stride=2), conv_block(c, c), conv_block(c, dim, 1),
-        )  # fmt: skip
+        self.body = listening_layers(widths, dim)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(dim, 10))
 
     def features(self, x: Float[Tensor, "batch 40 100"]) -> Float[Tensor, "batch dim"]:

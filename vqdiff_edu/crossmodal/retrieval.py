@@ -25,10 +25,9 @@ from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor, nn
 
 from .. import require
-from .audio import Speech, colour, log_mel, mask, scaled, spectrogram, speech, vary
+from .audio import Speech, colour, listening_layers, log_mel, mask, scaled, spectrogram, speech, vary
 from .scenes import INKS, PATTERNS, SIZES, SYNONYMS, Tokenizer, combination_table, render
 from ..data import Digits, EndlessBatches, digits, rows_of_same_label, to_float
-from ..metrics import conv_block
 from ..quantization.kmeans import kmeans, nearest_code
 
 # %% ../../nbs/5_crossmodal/48_retrieval_and_recommendation.ipynb #44aac683
@@ -173,12 +172,7 @@ class Trunk(nn.Sequential):
     """Pictures with one channel, or spectrograms, of any size to `features` numbers each: six convolutions, then averages over all places."""
 
     def __init__(self, widths: tuple[int, int, int], features: int):
-        a, b, c = widths
-        super().__init__(
-            conv_block(1, a, 5, stride=2), conv_block(a, b, stride=2), conv_block(b, b),
-            conv_block(b, c, stride=2), conv_block(c, c), conv_block(c, features, 1),
-            nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        )  # fmt: skip
+        super().__init__(*listening_layers(widths, features), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 class Words(nn.Module):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['INK_THRESHOLD', 'CRUMB', 'SLOTS', 'EDGE', 'OPPOSITES', 'WordsToCodes', 'grid_marks', 'hide_captions', 'RasterPainter',
-           'MaskedPainter', 'reveal', 'clean_caption', 'ScenePainter', 'PainterTask', 'make_first_painter', 'spans',
+           'MaskedPainter', 'clean_caption', 'ScenePainter', 'PainterTask', 'make_first_painter', 'spans',
            'rows_of_things', 'find_things', 'cut_boxes', 'read_pictures', 'score_pictures', 'thing_statistics',
            'thing_features', 'thing_distance', 'evaluate_painter', 'plan_and_code_bits', 'bits_by_place', 'trial',
            'variety', 'nearest_distances', 'painter_on', 'first_codes', 'try_painter', 'try_variety', 'try_pairs',
@@ -57,7 +57,7 @@ from vqdiff_edu.crossmodal.scenes import (
 # %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #53cc6e89
 from ..data import Digits, EndlessBatches, digits, rows_of_same_label, to_float
 from ..metrics import FeatureStatistics, classifier_features, feature_statistics, frechet_distance, load_classifier
-from ..quantization.code_prior import draw_code, drawing, guide, hidden_counts, nats_to_bits
+from ..quantization.code_prior import draw_code, drawing, guide, hidden_counts, nats_to_bits, random_mask, reveal
 from ..quantization.vqvae import VQVAE
 from ..registry import load_pretrained, register
 from ..training import Recipe, by_profile, data_device
@@ -196,9 +196,7 @@ class MaskedPainter(nn.Module):
 
     def loss(self, codes: Int64[Tensor, "batch length"], words: Int64[Tensor, "batch word"], generator=None) -> Float[Tensor, " batch"]:
         """Mean nats per hidden code; how many are hidden follows the cosine of a random angle, which ones is random too. Some captions are hidden."""
-        u = torch.rand(len(codes), 1, generator=generator, device=codes.device)
-        rank = torch.rand(codes.shape, generator=generator, device=codes.device).argsort(1)
-        hidden = rank < (self.net.length * torch.cos(u * math.pi / 2)).ceil()
+        hidden = random_mask(codes, generator)
         words = hide_captions(words, self.caption_dropout, self.net.no_words, generator)
         nats = F.cross_entropy(self.net(codes.masked_fill(hidden, self.net.num_codes), words), codes, reduction="none")
         return (nats * hidden).sum(1) / hidden.sum(1)
@@ -228,29 +226,6 @@ class MaskedPainter(nn.Module):
             noise = choice_temperature * (1 - step / len(plan))
             codes = reveal(codes, logits, left, hidden=self.net.num_codes, noise=noise, generator=generator, **how)
         return codes
-
-# %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #bd71c1ce
-def reveal(
-    codes: Int64[Tensor, "batch length"],
-    logits: Float[Tensor, "batch num_codes length"],
-    left: int,
-    *,
-    hidden: int,
-    noise: float,
-    generator: torch.Generator | None = None,
-    **how,
-) -> Int64[Tensor, "batch length"]:
-    """One step of MaskGIT: draw every code that is `hidden` (`draw_code`), keep the most confident, and hide all but the surest again, so that `left` are.
-
-    The confidence of a code is its log-probability plus `noise` times a Gumbel variable.
-    """
-    drawn = draw_code(logits.movedim(1, 2).flatten(0, 1), **how, generator=generator).view_as(codes)
-    u = torch.rand(codes.shape, generator=generator, device=codes.device)
-    gumbel = -torch.log(-torch.log(u.clamp(1e-9, 1 - 1e-7)))
-    confidence = logits.log_softmax(1).gather(1, drawn[:, None])[:, 0] + noise * gumbel
-    unknown = codes == hidden
-    again = confidence.masked_fill(~unknown, torch.inf).argsort(1)[:, :left]
-    return torch.where(unknown, drawn, codes).scatter(1, again, hidden)
 
 # %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #2396a125
 def clean_caption(caption: str) -> str:

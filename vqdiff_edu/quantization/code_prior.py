@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['encode_codes', 'nats_to_bits', 'CodePrior', 'hide_labels', 'guide', 'beginning', 'drawing', 'PriorTask',
            'PriorDigits', 'prior_batches', 'prior_task', 'code_bits', 'measure_prior', 'prior_recipe', 'make_prior',
-           'maskgit_recipe', 'make_maskgit', 'keep_top_k', 'keep_top_p', 'draw_code', 'hidden_counts', 'MaskedPrior']
+           'maskgit_recipe', 'make_maskgit', 'keep_top_k', 'keep_top_p', 'draw_code', 'hidden_counts', 'random_mask',
+           'reveal', 'MaskedPrior']
 
 # %% ../../nbs/2_quantization/15_code_prior.ipynb #ab2c6241
 import math
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, Int64, UInt8
+from jaxtyping import Bool, Float, Int, Int64, UInt8
 from torch import Tensor, nn
 
 from .. import require
@@ -322,6 +323,36 @@ def hidden_counts(length: int, steps: int) -> list[int]:
         counts.append(max(0, min(planned, counts[-1] - 1)))
     return counts[1:]
 
+# %% ../../nbs/2_quantization/15_code_prior.ipynb #76a89586
+def random_mask(codes: Int64[Tensor, "batch length"], generator: torch.Generator | None = None) -> Bool[Tensor, "batch length"]:
+    """Which codes a training step hides: how many follows the cosine of a random angle, which ones is random too."""
+    u = torch.rand(len(codes), 1, generator=generator, device=codes.device)
+    rank = torch.rand(codes.shape, generator=generator, device=codes.device).argsort(1)
+    return rank < (codes.shape[1] * torch.cos(u * math.pi / 2)).ceil()
+
+
+def reveal(
+    codes: Int64[Tensor, "batch length"],
+    logits: Float[Tensor, "batch num_codes length"],
+    left: int,
+    *,
+    hidden: int,
+    noise: float = 0.0,
+    generator: torch.Generator | None = None,
+    **how,
+) -> Int64[Tensor, "batch length"]:
+    """One step of MaskGIT: draw every code that is `hidden` (`draw_code`), keep the most confident, and hide all but the surest again, so that `left` are.
+
+    The confidence of a code is its log-probability plus `noise` times a Gumbel variable.
+    """
+    drawn = draw_code(logits.movedim(1, 2).flatten(0, 1), **how, generator=generator).view_as(codes)
+    u = torch.rand(codes.shape, generator=generator, device=codes.device)
+    gumbel = -torch.log(-torch.log(u.clamp(1e-9, 1 - 1e-7)))
+    confidence = logits.log_softmax(1).gather(1, drawn[:, None])[:, 0] + noise * gumbel
+    unknown = codes == hidden
+    again = confidence.masked_fill(~unknown, torch.inf).argsort(1)[:, :left]
+    return torch.where(unknown, drawn, codes).scatter(1, again, hidden)
+
 # %% ../../nbs/2_quantization/15_code_prior.ipynb #76a89587
 class MaskedPrior(nn.Module):
     """A transformer that sees all codes but the hidden ones and says what each hidden one may be (MaskGIT, Chang et al. 2022).
@@ -353,9 +384,7 @@ class MaskedPrior(nn.Module):
 
     def loss(self, codes: Int64[Tensor, "batch length"], labels: Int64[Tensor, " batch"], generator=None) -> Float[Tensor, " batch"]:
         """Mean nats per hidden code; how many are hidden follows the cosine of a random angle, which ones is random too."""
-        u = torch.rand(len(codes), 1, generator=generator, device=codes.device)
-        rank = torch.rand(codes.shape, generator=generator, device=codes.device).argsort(1)
-        hidden = rank < (self.length * torch.cos(u * math.pi / 2)).ceil()
+        hidden = random_mask(codes, generator)
         labels = hide_labels(labels, self.label_dropout, self.num_classes, generator)
         nats = F.cross_entropy(self(codes.masked_fill(hidden, self.num_codes), labels), codes, reduction="none")
         return (nats * hidden).sum(1) / hidden.sum(1)
@@ -371,21 +400,11 @@ class MaskedPrior(nn.Module):
         generator: torch.Generator | None = None,
         **how,
     ) -> Int64[Tensor, "batch length"]:
-        """One step: draw every hidden code (`draw_code`), keep the most confident, and hide all but `left` … again.
-
-        The confidence of a code is its log-probability plus `noise` times a Gumbel variable.
-        """
+        """One step, with the label's logits (`reveal`)."""
         both = torch.cat([labels, torch.full_like(labels, self.num_classes)])
         asked = (codes, labels) if guidance_scale == 1 else (codes.repeat(2, 1), both)
         logits = guide(self(*asked), guidance_scale)  # [batch, num_codes, length]
-        drawn = draw_code(logits.movedim(1, 2).flatten(0, 1), **how, generator=generator).view_as(codes)
-        confidence = logits.log_softmax(1).gather(1, drawn[:, None])[:, 0]
-        u = torch.rand(codes.shape, generator=generator, device=codes.device)
-        confidence = confidence - noise * torch.log(-torch.log(u.clamp(1e-9, 1 - 1e-7)))
-        hidden = codes == self.num_codes
-        confidence = confidence.masked_fill(~hidden, torch.inf)
-        again = confidence.argsort(1)[:, :left]
-        return torch.where(hidden, drawn, codes).scatter(1, again, self.num_codes)
+        return reveal(codes, logits, left, hidden=self.num_codes, noise=noise, generator=generator, **how)
 
     @torch.no_grad()
     def sample(
