@@ -330,12 +330,21 @@ def test_a_plan_goes_through_its_tokens_and_its_likelihood_is_the_product_of_the
     torch.manual_seed(1)
     planner, words = Planner(16, 1, 2).eval(), words_of(*CAPTIONS, *CAPTIONS)
     said = planner.tokens(plan)
-    assert said.shape == (6, 9) and (said[:, 0::3] <= 40).all() and ((said[:, 1::3] >= 41) & (said[:, 1::3] < 84)).all()
-    context, log_p = planner.reader.features(words), torch.zeros(6)
-    for i in range(9):
-        before = torch.cat([torch.full((6, 1), 84), said[:, :i]], 1)
-        logits = planner.writer(before, context)[:, :, -1].masked_fill(~planner.kinds[i], -torch.inf)
-        log_p += logits.log_softmax(1).gather(1, said[:, i : i + 1])[:, 0]
+    assert said.shape == (6, 3, 5) and planner.kinds[torch.arange(5), said].all()
+    digit, size, ink, top, left = said.unbind(2)
+    there = plan.things >= 0
+    assert torch.equal(digit == 14, ~there) and torch.equal(size == 14, ~there) and torch.equal(ink == 14, ~there)
+    assert torch.equal((4 * digit + 2 * (size - 10) + ink - 12)[there], plan.things[there])
+    assert torch.equal(torch.stack([top, left], 2)[there] - 15, plan.corners[there])
+    context, log_p, written = planner.reader.features(words), torch.zeros(6), torch.zeros(6, 1, 16)
+    for step in range(9):
+        logits = planner.write(written, context)[:, -1]
+        thing, what = divmod(step, 3)
+        parts = ([0, 1, 2], [3], [4])[what]
+        for part in parts:
+            among = logits.masked_fill(~planner.kinds[part], -torch.inf).log_softmax(1)
+            log_p += among[torch.arange(6), said[:, thing, part]]
+        written = torch.cat([written, planner.parts(said[:, thing, parts]).sum(1, keepdim=True)], 1)
     assert torch.allclose(planner.nll(plan, words), -log_p, atol=1e-4)
 
 
@@ -344,10 +353,26 @@ def test_plans_are_drawn_as_often_as_they_are_likely_and_are_always_plans():
     planner, n = Planner(16, 1, 2).eval(), 8000
     plan = planner.draw(words_of(CAPTIONS[0]).expand(n, -1), seeded(0))
     assert plan.things.min() >= -1 and plan.things.max() < 40 and plan.corners.min() >= 0 and plan.corners.max() <= 42
-    logits = planner.writer(torch.full((1, 1), 84), planner.reader.features(words_of(CAPTIONS[0])))[0, :41, 0]
+    logits = planner.write(torch.zeros(1, 1, 16), planner.reader.features(words_of(CAPTIONS[0])))[0, 0]
+    digit, size, ink = (logits[[*range(first, end), 14]].softmax(0) for first, end in ((0, 10), (10, 12), (12, 14)))
+    p = (digit[:10, None, None] * size[:2, None] * ink[:2]).flatten()  # of a thing, its parts drawn independently
+    p = torch.cat([p, 1 - p.sum(0, keepdim=True)])
     found = torch.bincount(torch.where(plan.things[:, 0] < 0, 40, plan.things[:, 0]), minlength=41) / n
-    p = logits.softmax(0)
     assert ((found - p).abs() < 5 * (p * (1 - p) / n).sqrt()).all()
+
+
+def test_the_parts_of_a_thing_do_not_see_one_another_and_what_follows_sees_them():
+    _, plan = some_plans()
+    torch.manual_seed(1)
+    planner, words = Planner(16, 1, 2).eval(), words_of(*CAPTIONS, *CAPTIONS)
+    said = planner.tokens(plan)
+    before = torch.nn.functional.pad(planner.vectors(said)[:, :-1], (0, 0, 1, 0))
+    other = said.clone()
+    other[:, 1, 0] = (other[:, 1, 0] + 1) % 10  # another digit of the second thing
+    changed = torch.nn.functional.pad(planner.vectors(other)[:, :-1], (0, 0, 1, 0))
+    context = planner.reader.features(words)
+    same = (planner.write(before, context) == planner.write(changed, context)).all(2).all(0)
+    assert same.tolist() == [True] * 4 + [False] * 5
 
 
 def test_which_plans_fit_by_hand():

@@ -612,42 +612,71 @@ def reading_order(covered: Bool[Tensor, "batch 3 length"]) -> Int64[Tensor, "bat
 
 # %% ../../nbs/5_crossmodal/42_text_to_image.ipynb #21441b00
 class Planner(nn.Module):
-    """Words to a plan: two small transformers, one that reads the words and one that writes nine tokens, for each thing its number, its top and its left."""
+    """Words to a plan: a small transformer reads the words, another writes, for each thing, what it is, then its top edge, then its left edge.
 
-    none, start = len(THINGS), len(THINGS) + 1 + EDGE + 1
+    What a thing is has three parts, digit, size and ink, which are drawn at once, each from the words and not from one another: so a thing that
+    training never showed is put together from parts that it did show.
+    """
+
+    size, ink, none, edge = 10, 12, 14, 15  # tokens 0 … 9 are digits; where the others begin
+    end = edge + EDGE + 1
 
     def __init__(self, dim: int = 80, depth: int = 2, heads: int = 4):
         super().__init__()
-        words = Tokenizer()
+        words, token = Tokenizer(), torch.arange(self.end)
         self.reader = Transformer(words.num_tokens, dim, depth, heads=heads, max_length=words.length, causal=False)
-        self.writer = Transformer(self.start + 1, dim, depth, heads=heads, max_length=3 * SLOTS, context_dim=dim)
-        kinds = torch.zeros(3 * SLOTS, self.start + 1, dtype=torch.bool)  # which tokens may stand where
-        kinds[0::3, : self.none + 1] = True
-        kinds[1::3, self.none + 1 : self.start] = kinds[2::3, self.none + 1 : self.start] = True
-        self.register_buffer("kinds", kinds, persistent=False)
+        self.parts, self.steps = nn.Embedding(self.end, dim), nn.Parameter(dim**-0.5 * torch.randn(3 * SLOTS, dim))
+        self.blocks = nn.ModuleList(Block(dim, heads, context_dim=dim) for _ in range(depth))
+        self.norm, self.head = nn.LayerNorm(dim), nn.Linear(dim, self.end)
+        nn.init.normal_(self.parts.weight, std=dim**-0.5)
+        first = torch.tensor([0, self.size, self.ink, self.edge, self.edge])[:, None]
+        last = torch.tensor([self.size, self.ink, self.none, self.end, self.end])[:, None]
+        kinds = (token >= first) & (token < last)
+        kinds[:3, self.none] = True
+        self.register_buffer("kinds", kinds, persistent=False)  # which tokens may stand for digit, size, ink, top and left
 
-    def tokens(self, plan: Plan) -> Int64[Tensor, "batch 9"]:
-        """The plan as it is written; of a thing that is not there, "none" and zeros."""
-        things = torch.where(plan.things < 0, self.none, plan.things)[..., None]
-        corners = plan.corners.masked_fill((plan.things < 0)[..., None], 0)
-        return torch.cat([things, corners + self.none + 1], dim=2).flatten(1)
+    def tokens(self, plan: Plan) -> Int64[Tensor, "batch 3 5"]:
+        """Digit, size, ink, top and left of each thing; where there is none, three times "none" and zeros."""
+        things = plan.things[..., None]
+        what = torch.cat([things // 4, self.size + things % 4 // 2, self.ink + things % 2], dim=2)
+        return torch.cat([what.where(things >= 0, self.none), self.edge + plan.corners.where(things >= 0, 0)], dim=2)
+
+    def vectors(self, said: Int64[Tensor, "batch 3 5"]) -> Float[Tensor, "batch 9 dim"]:
+        """What is written, a vector for each step: the parts of a thing added up, its top, its left."""
+        parts = self.parts(said)
+        return torch.stack([parts[:, :, :3].sum(2), parts[:, :, 3], parts[:, :, 4]], dim=2).flatten(1, 2)
+
+    def write(
+        self, before: Float[Tensor, "batch n dim"], context: Float[Tensor, "batch word dim"], start: int = 0, cache: dict | None = None
+    ) -> Float[Tensor, "batch n token"]:
+        """Logits for the steps from `start` on, from what was written before each and the words."""
+        x = before + self.steps[start : start + before.shape[1]]
+        for block in self.blocks:
+            x = block(x, context, cache=cache)
+        return self.head(self.norm(x))
 
     def nll(self, plan: Plan, words: Int64[Tensor, "batch word"]) -> Float[Tensor, " batch"]:
         """-log p(plan | words) in nats."""
         said = self.tokens(plan)
-        before = F.pad(said[:, :-1], (1, 0), value=self.start)
-        logits = self.writer(before, self.reader.features(words)).masked_fill(~self.kinds.T, -torch.inf)
-        return F.cross_entropy(logits, said, reduction="none").sum(1)
+        before = F.pad(self.vectors(said)[:, :-1], (0, 0, 1, 0))
+        logits = self.write(before, self.reader.features(words)).unflatten(1, (SLOTS, 3))[:, :, [0, 0, 0, 1, 2]]
+        logits = logits.masked_fill(~self.kinds, -torch.inf).movedim(-1, 1)  # [batch, token, thing, part]
+        return F.cross_entropy(logits, said, reduction="none").sum((1, 2))
 
     @torch.no_grad()
     def draw(self, words: Int64[Tensor, "batch word"], generator: torch.Generator | None = None) -> Plan:
-        """A plan for each sentence, drawn token by token."""
-        context, said, cache = self.reader.features(words), words.new_full((len(words), 1), self.start), {}
-        for kinds in self.kinds:
-            logits = self.writer(said[:, -1:], context, cache=cache)[:, :, -1].masked_fill(~kinds, -torch.inf)
-            said = torch.cat([said, draw_code(logits, generator=generator)[:, None]], dim=1)
-        said = said[:, 1:].unflatten(1, (SLOTS, 3))
-        return Plan(torch.where(said[..., 0] == self.none, -1, said[..., 0]), said[..., 1:] - self.none - 1)
+        """A plan for each sentence, drawn step by step."""
+        context, cache, said = self.reader.features(words), {}, []
+        before = torch.zeros_like(context[:, :1])
+        for step in range(3 * SLOTS):
+            logits = self.write(before, context, step, cache)[:, -1]
+            kinds = (self.kinds[:3], self.kinds[3:4], self.kinds[4:])[step % 3]
+            said += [draw_code(logits.masked_fill(~kind, -torch.inf), generator=generator) for kind in kinds]
+            before = self.parts(torch.stack(said[-len(kinds) :], dim=1)).sum(1, keepdim=True)
+        digit, size, ink, top, left = torch.stack(said, dim=1).unflatten(1, (SLOTS, 5)).unbind(2)
+        there = (digit != self.none) & (size != self.none) & (ink != self.none)
+        things = 4 * digit + 2 * (size - self.size) + ink - self.ink
+        return Plan(things.where(there, -1), torch.stack([top, left], dim=2) - self.edge)
 
     def sample(self, words: Int64[Tensor, "batch word"], generator: torch.Generator | None = None, tries: int = 4) -> Plan:
         """A plan for each sentence, the first of a few draws that fits."""
