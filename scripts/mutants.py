@@ -313,7 +313,40 @@ MUTANTS = [
         "text2image",
     ),
     Mutant("plan: nearer than the gap", "crossmodal/text2image.py", "- ends[:, :-1] >= GAP)", "- ends[:, :-1] >= 0)", "text2image"),
-    Mutant("plan: tokens of any kind anywhere", "crossmodal/text2image.py", ".masked_fill(~self.kinds.T, -torch.inf)", "", "text2image"),
+    Mutant(
+        "plan: tokens of any kind anywhere",
+        "crossmodal/text2image.py",
+        "logits.masked_fill(~self.kinds, -torch.inf)",
+        "logits",
+        "text2image",
+    ),
+    Mutant(
+        "plan: no part may be none", "crossmodal/text2image.py", "kinds[:3, self.none] = True", "kinds[:1, self.none] = True", "text2image"
+    ),
+    Mutant(
+        "plan: a thing is there if any part is",
+        "crossmodal/text2image.py",
+        "(digit != self.none) & (size != self.none) & (ink != self.none)",
+        "(digit != self.none) | (size != self.none) | (ink != self.none)",
+        "text2image",
+    ),
+    Mutant(
+        "plan: the parts see one another", "crossmodal/text2image.py", "[:, :, [0, 0, 0, 1, 2]]", "[:, :, [0, 1, 2, 1, 2]]", "text2image"
+    ),
+    Mutant(
+        "plan: only the ink is handed on",
+        "crossmodal/text2image.py",
+        "torch.stack(said[-len(kinds) :], dim=1)",
+        "torch.stack(said[-1:], dim=1)",
+        "text2image",
+    ),
+    Mutant(
+        "plan: the ends as they stand",
+        "crossmodal/text2image.py",
+        "(plan.things[:, 2] >= 0) & (plan.things[:, 0] > plan.things[:, 2])",
+        "plan.things[:, 2] > 99",
+        "text2image",
+    ),
     Mutant(
         "plan: told and untold exchanged",
         "crossmodal/text2image.py",

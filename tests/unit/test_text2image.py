@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vqdiff_edu.crossmodal import text2image
 from vqdiff_edu.crossmodal.scenes import (
     HELD_OUT,
     Scene,
@@ -326,12 +327,16 @@ def test_covered_places_by_hand():
 
 
 def test_a_plan_goes_through_its_tokens_and_its_likelihood_is_the_product_of_them():
-    _, plan = some_plans()
+    _, plan = some_plans(seed=4)
     torch.manual_seed(1)
     planner, words = Planner(16, 1, 2).eval(), words_of(*CAPTIONS, *CAPTIONS)
     said = planner.tokens(plan)
     assert said.shape == (6, 3, 5) and planner.kinds[torch.arange(5), said].all()
     digit, size, ink, top, left = said.unbind(2)
+    turned = [things[2] >= 0 and things[0] > things[2] for things in plan.things.tolist()]  # the ends stand in the order of their numbers
+    assert any(turned) and not all(turned)
+    written = [[part[i].flip(0) if turned[i] else part[i] for i in range(6)] for part in plan]
+    plan = Plan(*(torch.stack(part) for part in written))
     there = plan.things >= 0
     assert torch.equal(digit == 14, ~there) and torch.equal(size == 14, ~there) and torch.equal(ink == 14, ~there)
     assert torch.equal((4 * digit + 2 * (size - 10) + ink - 12)[there], plan.things[there])
@@ -348,7 +353,8 @@ def test_a_plan_goes_through_its_tokens_and_its_likelihood_is_the_product_of_the
     assert torch.allclose(planner.nll(plan, words), -log_p, atol=1e-4)
 
 
-def test_plans_are_drawn_as_often_as_they_are_likely_and_are_always_plans():
+def test_plans_are_drawn_as_often_as_they_are_likely_and_are_always_plans(monkeypatch):
+    monkeypatch.setattr(text2image, "exchange_ends", lambda plan, where: plan)  # as it was written
     torch.manual_seed(1)
     planner, n = Planner(16, 1, 2).eval(), 8000
     plan = planner.draw(words_of(CAPTIONS[0]).expand(n, -1), seeded(0))
@@ -359,6 +365,26 @@ def test_plans_are_drawn_as_often_as_they_are_likely_and_are_always_plans():
     p = torch.cat([p, 1 - p.sum(0, keepdim=True)])
     found = torch.bincount(torch.where(plan.things[:, 0] < 0, 40, plan.things[:, 0]), minlength=41) / n
     assert ((found - p).abs() < 5 * (p * (1 - p) / n).sqrt()).all()
+    thing = int(found[:40].argmax())  # and its top edge, by how often it was drawn with this thing
+    before = planner.parts(torch.tensor([thing // 4, 10 + thing % 4 // 2, 12 + thing % 2])).sum(0)
+    written = torch.stack([torch.zeros(16), before])[None]
+    p = planner.write(written, planner.reader.features(words_of(CAPTIONS[0])))[0, 1, 15:58].softmax(0)
+    tops = plan.corners[plan.things[:, 0] == thing, 0, 0]
+    found = torch.bincount(tops, minlength=43) / len(tops)
+    assert ((found - p).abs() < 5 * (p * (1 - p) / len(tops)).sqrt()).all()
+
+
+def test_the_ends_of_three_things_are_written_by_number_and_come_back_in_reading_order():
+    things, corners = torch.tensor([[31, 8, 5], [5, 8, 31], [5, 8, -1]]), torch.tensor([[[0, 4], [20, 1], [40, 2]]] * 3)
+    planner, plan = Planner(16, 1, 2).eval(), Plan(things, corners)
+    said = planner.tokens(plan)
+    assert torch.equal(said[0, :, :3], said[1, :, :3]) and said[0, :, 0].tolist() == [1, 2, 7]  # digits 1, 2, 7
+    assert (said[0, :, 3] - 15).tolist() == [40, 20, 0] and (said[1, :, 3] - 15).tolist() == [0, 20, 40]
+    assert (said[2, :, 0]).tolist() == [1, 2, 14]
+    steps = [tokens for row in said[0].tolist() for tokens in (row[:3], row[3:4], row[4:])]
+    planner.write = lambda before, context, start, cache: torch.eye(58)[steps[start]].sum(0).mul(1e4)[None, None]  # sure of this plan
+    drawn = planner.draw(words_of(CAPTIONS[0]), seeded(0))
+    assert drawn.things.tolist() == [[31, 8, 5]] and drawn.corners[0].tolist() == [[0, 4], [20, 1], [40, 2]]
 
 
 def test_the_parts_of_a_thing_do_not_see_one_another_and_what_follows_sees_them():

@@ -62,6 +62,7 @@ EXERCISES["42-2"] = Exercise(
     "42-2",
     kind="compute",
     solution=0.7,
+    atol=5e-3,
     wrong={
         "independent draws": (0.3125, "That is the sum of p times q: the two draws with numbers of their own."),
         "the best that is possible": (
