@@ -15,6 +15,8 @@ function atWork(grey) {
   return resized(grey, ...[grey.h, grey.w].map((side) => Math.max(8, round((side * WORKING) / longest))));
 }
 
+/** Of many numbers, more than a call may have arguments. */
+const highestOf = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
 const lowerMedian = (values) => Float32Array.from(values).sort()[(values.length - 1) >> 1];
 const spaced = (n) => Float64Array.from({ length: n }, (_, i) => -1 + (2 * i) / (n - 1));
 
@@ -60,7 +62,7 @@ function sheetOfPaper(levels) {
   const areas = new Float64Array(pieces.number + 1);
   for (const label of pieces.data) areas[label]++;
   areas[0] = -1;
-  const largest = areas.indexOf(Math.max(...areas));
+  const largest = areas.indexOf(highestOf(areas));
   const sheet = filled(mapped(pieces, (label) => (label === largest ? 1 : 0)));
   let frame = 0;
   for (let x = 0; x < w; x++) frame += sheet.data[x] + sheet.data[(h - 1) * w + x];
@@ -96,7 +98,7 @@ function slopeOn(a, size, lowest, highest) {
 function inkOnPaper(grey) {
   const levels = blurred(atWork(grey));
   const half = round(0.12 * WORKING);
-  const wide = slopeOn(levels, half, 0.02, levels.data.reduce((a, b) => Math.max(a, b)));
+  const wide = slopeOn(levels, half, 0.02, highestOf(levels.data));
   const paper = crop(eroded(dilated(wide, 2 * half + 1), 2 * half + 1), half, half + levels.h, half, half + levels.w);
   const ink = mapped(levels, (v, i) => 1 - v / Math.max(paper.data[i], 0.02));
   const ground = median(ink.data);
@@ -224,7 +226,7 @@ function asDigit(ink, own) {
   const dark = quantile(inside(part.data, mine), 0.8);
   const around = stepped(mine, 1, 2);
   let stroke = evenPen(mapped(part, (v, i) => Math.min(1, Math.max(0, v / dark)) * around.data[i]), longestSide(box));
-  stroke = crop(stroke, ...extent(stroke, Math.min(0.3, 0.9 * Math.max(...stroke.data))));
+  stroke = crop(stroke, ...extent(stroke, Math.min(0.3, 0.9 * highestOf(stroke.data))));
   const longest = Math.max(stroke.h, stroke.w);
   const size = [stroke.h, stroke.w].map((side) => Math.max(1, round((20 * side) / longest)));
   const small = resized(stroke, ...size);
@@ -265,7 +267,7 @@ function mainAxis(middles) {
 
 /** `scenes.fit_ink`: the ink brought to `side` pixels on its longer side, centred, its darkest pixel made 1. */
 export function fitInk(image, side) {
-  const most = image.data.reduce((a, b) => Math.max(a, b));
+  const most = highestOf(image.data);
   const [top, bottom, left, right] = extent(image, 0.125 * most) ?? [0, image.h, 0, image.w];
   const longest = Math.max(bottom - top, right - left);
   const at = (low, high, i) => (low + high + longest * ((i + 0.5) / side - 1)) / 2 - 0.5;

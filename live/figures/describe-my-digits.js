@@ -162,6 +162,7 @@ export async function mount(root) {
     glance.redraw();
   }
 
+  root.levels = () => levels;
   root.append(
     ask.root,
     el("div", { className: "live-panels live-top-aligned" },
