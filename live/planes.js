@@ -4,7 +4,7 @@
 
 /** @returns {Plane} */
 export const plane = (h, w, data = new Float32Array(h * w)) => ({ data, h, w });
-export const mapped = (a, f) => plane(a.h, a.w, Float32Array.from(a.data, f));
+export const mapped = (a, f) => plane(a.h, a.w, a.data.map(f));
 
 /** Part of a plane; its ends may not leave it. */
 export function crop(a, top, bottom, left, right) {
@@ -50,9 +50,10 @@ export function blurred(a) {
   const kernel = Array.from({ length: 9 }, (_, i) => Math.exp(-0.5 * (i - 4) ** 2));
   const sum = kernel.reduce((x, y) => x + y);
   return separable(a, (from, to) => {
-    for (let i = 0; i < from.length; i++) {
+    const n = from.length;
+    for (let i = 0; i < n; i++) {
       let total = 0;
-      for (let k = 0; k < 9; k++) total += kernel[k] * from[mirror(i + k - 4, from.length)];
+      for (let k = 0; k < 9; k++) total += kernel[k] * from[i >= 4 && i < n - 4 ? i + k - 4 : mirror(i + k - 4, n)];
       to[i] = total / sum;
     }
   });
@@ -61,17 +62,19 @@ export function blurred(a) {
 /** The largest (`sign` 1) or smallest (-1) value in a square of `size` around each point; of an even size it reaches farther back, or with `late` ahead. */
 function extreme(a, size, sign, late = false) {
   const back = (size >> 1) - (late && size % 2 === 0 ? 1 : 0);
+  const longest = Math.max(a.h, a.w) + size;
+  const [queue, reached] = [new Int32Array(longest), new Float32Array(longest)]; // places whose values fall; the line and its reflections
   return separable(a, (from, to) => {
     const n = from.length;
-    const queue = new Int32Array(n + size); // places whose values fall
+    const whole = n + size - 1;
+    for (let i = 0; i < whole; i++) reached[i] = sign * from[i >= back && i < n + back ? i - back : mirror(i - back, n)];
     let [head, tail] = [0, 0];
-    const value = (i) => sign * from[mirror(i, n)];
-    for (let i = -back; i < n + size - 1 - back; i++) {
-      while (tail > head && value(queue[tail - 1]) <= value(i)) tail--;
+    for (let i = 0; i < whole; i++) {
+      const value = reached[i];
+      while (tail > head && reached[queue[tail - 1]] <= value) tail--;
       queue[tail++] = i;
       if (queue[head] <= i - size) head++;
-      const centre = i - (size - 1 - back);
-      if (centre >= 0) to[centre] = sign * value(queue[head]);
+      if (i >= size - 1) to[i - size + 1] = sign * reached[queue[head]];
     }
   });
 }
@@ -217,11 +220,14 @@ export function resized(a, h, w, antialias = true) {
 /** Half to even. */
 export const round = (v) => (Math.abs(v % 1) === 0.5 ? 2 * Math.round(v / 2) : Math.round(v));
 
-/** The value below which a share of the numbers lies, linear between neighbours. @param {ArrayLike<number>} values */
-export function quantile(values, share) {
-  const sorted = Float32Array.from(values).sort();
-  const at = share * (sorted.length - 1);
+/** Numbers in order. @param {ArrayLike<number>} values @returns {Float32Array} */
+export const sorted = (values) => Float32Array.from(values).sort();
+
+/** The value below which a share of the numbers lies, linear between neighbours. @param {Float32Array} ordered */
+export function share(ordered, part) {
+  const at = part * (ordered.length - 1);
   const low = Math.floor(at);
-  return sorted[low] + (at - low) * ((sorted[low + 1] ?? sorted[low]) - sorted[low]);
+  return ordered[low] + (at - low) * ((ordered[low + 1] ?? ordered[low]) - ordered[low]);
 }
+export const quantile = (values, part) => share(sorted(values), part);
 export const median = (values) => quantile(values, 0.5);

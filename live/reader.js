@@ -3,7 +3,7 @@
  * Pictures are planes of grey levels in 0 … 1. The functions have the names of the package's, in which their reasons are told.
  */
 
-import { blurred, crop, dilated, distances, eroded, filled, labelled, mapped, median, padded, plane, quantile, resized, round, stepped } from "./planes.js";
+import { blurred, crop, dilated, distances, eroded, filled, labelled, mapped, median, padded, plane, quantile, resized, round, share, sorted, stepped } from "./planes.js";
 
 export const [WORKING, CANVAS, GAP] = [448, 56, 2];
 const [SMALL, LARGE] = [14, 22];
@@ -17,7 +17,7 @@ function atWork(grey) {
 
 /** Of many numbers, more than a call may have arguments. */
 const highestOf = (values) => values.reduce((a, b) => Math.max(a, b), -Infinity);
-const lowerMedian = (values) => Float32Array.from(values).sort()[(values.length - 1) >> 1];
+const lowerMedian = (values) => sorted(values)[(values.length - 1) >> 1];
 const spaced = (n) => Float64Array.from({ length: n }, (_, i) => -1 + (2 * i) / (n - 1));
 
 function lightOnDark(grey) {
@@ -33,9 +33,10 @@ function lightOnDark(grey) {
     }
   const flat = plane(h, w);
   for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) flat.data[y * w + x] = data[y * w + x] - (fall / downs) * down[y] - (drift / acrosses) * across[x];
-  const half = (quantile(flat.data, 0.001) + quantile(flat.data, 0.999)) / 2;
+  const ordered = sorted(flat.data);
+  const half = (share(ordered, 0.001) + share(ordered, 0.999)) / 2;
   const [top, left] = [Math.floor(h / 5), Math.floor(w / 5)];
-  return lowerMedian(flat.data) < half && lowerMedian(crop(flat, top, h - top, left, w - left).data) < half;
+  return ordered[(ordered.length - 1) >> 1] < half && lowerMedian(crop(flat, top, h - top, left, w - left).data) < half;
 }
 
 /** Where a light sheet lies on something darker, or null if it is everywhere. */
@@ -252,11 +253,11 @@ function findPieces(grey) {
   return { pieces, window: ends };
 }
 
-function compare(pieces, share) {
+function compare(pieces, part) {
   const [longest, darkest] = ["longest", "dark"].map((name) => Math.max(...pieces.map((piece) => piece[name])));
   let large = pieces.map((piece) => piece.longest > 0.8 * longest);
   if (pieces.length === 3) large = large.map((is) => is && large.filter(Boolean).length === 1);
-  else if (large.every(Boolean)) large = large.map(() => share > (SMALL + LARGE) / 2 / CANVAS);
+  else if (large.every(Boolean)) large = large.map(() => part > (SMALL + LARGE) / 2 / CANVAS);
   return { large, bold: pieces.map((piece) => piece.dark > 0.7 * darkest) };
 }
 
@@ -284,8 +285,8 @@ export function fitInk(image, side) {
   return mapped(out, (v) => v / darkest);
 }
 
-function arrange(pieces, frame, share) {
-  const { large, bold } = compare(pieces, share);
+function arrange(pieces, frame, part) {
+  const { large, bold } = compare(pieces, part);
   const side = large.map((is) => (is ? LARGE : SMALL));
   const middles = pieces.map((piece) => piece.middle);
   const axis = mainAxis(middles);

@@ -148,11 +148,10 @@ def test_the_judge_s_rules_of_the_page_are_python_s(visit):
 def chances_of(said: str, shares: torch.Tensor, words: scenes.Tokenizer) -> list[float]:
     """`caption.digit_chances`, from shares in the place of a captioner."""
 
-    class Told(torch.nn.Module):
-        source = "patches"
-
+    class Told(caption.Captioner):
         def __init__(self):
-            super().__init__()
+            torch.nn.Module.__init__(self)
+            self.source = "patches"
             self.own = torch.nn.Parameter(torch.zeros(1))
 
         def forward(self, x, tokens):
