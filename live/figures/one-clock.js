@@ -90,7 +90,7 @@ export async function mount(root) {
 
   const most = () => Math.max(...Object.values(run.rows).map((row) => (clock.value === "calls" ? row.calls : row.ms ?? [1])[row.steps]));
   function tellTime(value) {
-    if (!clock || clock.value === "share") return `${value} % of its work`;
+    if (!clock || clock.value === "share") return `${value} % of the work`;
     return clock.value === "calls" ? `${Math.floor((value / 100) * most())} calls` : `${Math.round((value / 100) * most())} ms`;
   }
   /** How many steps a generator has taken by now. */

@@ -1,6 +1,7 @@
 """The live figures, used in a browser: what they compute is what torch computes."""
 
 import itertools
+import json
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from vqdiff_edu.crossmodal.audio import classify
 from vqdiff_edu.crossmodal.caption import attention_maps, picture_captioner
 from vqdiff_edu.data import handwritten_four, running_noise
 
-from .conftest import Visit
+from .conftest import MINUTE, Visit
 
 CLOSE = {"atol": 1e-3, "rtol": 0}
 
@@ -35,6 +36,31 @@ def test_untouched_a_figure_shows_its_story_on_a_phone_and_fetches_nothing_large
     assert not figure.evaluate(BLANK)
     assert not figure.evaluate(NAMELESS)
     assert not visit.models_asked()
+
+
+BARRIERS = """() => axe.run(".live", { resultTypes: ["violations"] }).then(found => found.violations
+    .filter(v => ["serious", "critical"].includes(v.impact)).map(v => `${v.id}: ${v.nodes.length} times, ${v.nodes[0].html.slice(0, 120)}`))"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_in_a_figure_bars_a_reader(visit, axe, theme):
+    """What axe-core calls serious or critical in all figures awake, contrast among it."""
+    visit.page.emulate_media(color_scheme=theme)
+    visit.page.goto(f"{visit.address}/index.html")
+    for name in live.figures():
+        visit.page.locator(f'.live[data-figure="{name}"]').scroll_into_view_if_needed()
+        visit.page.wait_for_selector(f'.live[data-figure="{name}"][data-state="awake"]', timeout=MINUTE)
+    visit.page.evaluate(axe)
+    assert not visit.page.evaluate(BARRIERS)
+
+
+def test_what_a_page_fetches_is_small_and_said(models):
+    """The engine is 4 MB or less, and every model that a figure names is there."""
+    text = (models.folder / "live" / "manifest.js").read_text(encoding="utf-8")
+    manifest = json.loads(text.removeprefix("export const MANIFEST = ").rstrip(";\n"))
+    assert manifest["engine"]["bytes"] <= 4_000_000
+    assert {model for figure in live.figures().values() for model in figure["models"]} == set(manifest["models"])
+    assert all(model["bytes"] <= 2_500_000 for model in manifest["models"].values())
 
 
 def test_all_figures_live_on_one_page(visit):
@@ -292,7 +318,6 @@ def test_the_book_s_voice_is_filmed_as_torch_films_it(visit, models):
 def test_a_microphone_is_heard_and_filmed(playwright, models, tmp_path):
     """A recording takes the place of the microphone; what comes through it is no longer the same bytes, but the same word."""
     import base64
-    import json
 
     import soundfile
 
