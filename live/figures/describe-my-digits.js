@@ -171,6 +171,7 @@ export async function mount(root) {
       el("div", { className: "live-panel live-glance" }, glance.canvas, el("span", {}, "what it sees, and where it looks for the chosen word"),
         el("span", {}, "each piece of ink, as the judge takes it:"), shown)),
     el("label", { className: "live-tick" }, "or a photograph, which stays here:", file),
+    el("p", { className: "live-note" }, "Paper, light and ink are found as the book's reader finds them; only the decoding of a photograph is the browser's own, and may differ by a grey level."),
     sentence,
     said.root,
   );

@@ -1,7 +1,7 @@
 /** Four generators of digits on one clock: what each holds, what it makes of it, and when each place of the picture was settled. */
 
 import { breathe, button, choice, el, floats, player, plot, slider, stamp, story, teller } from "../core.js";
-import { prediction, sample } from "../diffusion.js";
+import { prediction, sample, timesteps } from "../diffusion.js";
 import { HIDDEN, LENGTH, revealCodes, writeCodes } from "../codes.js";
 import { COSINE, guided, INTERVAL, opinions, percent, PIXELS } from "../digits.js";
 import { asker } from "../engine.js";
@@ -11,7 +11,9 @@ const MODELS = ["generator", "latent-generator", "latent-codes", "next-code", "h
 const [CELLS, LATENT, NONE, SCALE] = [7, 588, 10, 1.5];
 const SETTLED = 0.2; // a tenth of the scale from black to white
 const NAMES = { pixels: "diffusion of pixels", latents: "diffusion of latents", prior: "codes, one by one", maskgit: "codes, many at once" };
-const CALLS = { pixels: (k) => (k >= 2 && k < 12 ? 2 : 1), latents: () => 2, prior: () => 2, maskgit: () => 1 };
+const TIMES = timesteps(1000, 20);
+/** How often a network is asked in a step: twice where it is guided. */
+const CALLS = { pixels: (k) => (INTERVAL[0] <= TIMES[k] && TIMES[k] < INTERVAL[1] ? 2 : 1), latents: () => 2, prior: () => 2, maskgit: () => 1 };
 
 /** Root mean square difference of two pictures in each of the 49 places. */
 function apart(a, b) {
@@ -127,7 +129,7 @@ export async function mount(root) {
     });
   }
   /** A place of which nothing is known yet. */
-  function hatch(ctx, x, y, size, { line, soft }) {
+  function hatch(ctx, x, y, size) {
     ctx.save();
     ctx.beginPath();
     ctx.rect(x, y, size, size);
@@ -153,15 +155,15 @@ export async function mount(root) {
       for (let i = 0; i < LENGTH; i++) draw(i, x + (i % CELLS) * (size / CELLS), y + Math.floor(i / CELLS) * (size / CELLS), size / CELLS);
     };
     if (k) stamp(ctx, row.pictures[k - 1], 28, left, up, wide);
-    else hatch(ctx, left, up, wide, colours);
+    else hatch(ctx, left, up, wide);
     const open = (i) => !k || row.codes[k - 1][i] === HIDDEN;
-    if (row.codes) each(wide, left, up, (i, x, y, size) => open(i) && hatch(ctx, x, y, size, colours));
+    if (row.codes) each(wide, left, up, (i, x, y, size) => open(i) && hatch(ctx, x, y, size));
     up += wide + 6;
     if (key === "pixels") stamp(ctx, row.states[k], 28, left, up, small);
     else if (key === "latents") stamp(ctx, row.states[k].map((v) => v / 3), CELLS, left, up, small);
-    else each(small, left, up, (i, x, y, size) => (open(i) ? hatch(ctx, x, y, size, colours) : stamp(ctx, patches[row.codes[k - 1][i]], 4, x, y, size)));
+    else each(small, left, up, (i, x, y, size) => (open(i) ? hatch(ctx, x, y, size) : stamp(ctx, patches[row.codes[k - 1][i]], 4, x, y, size)));
     each(small, left + small + 6, up, (i, x, y, size) => {
-      if (row.settled[i] > k) return hatch(ctx, x, y, size, colours);
+      if (row.settled[i] > k) return hatch(ctx, x, y, size);
       ctx.fillStyle = shade(row.settled[i] / row.steps);
       ctx.fillRect(x, y, size - 0.5, size - 0.5);
     });
