@@ -112,9 +112,9 @@ export async function mount(root) {
     const parts = Object.entries(run.rows).map(([key, row]) => {
       const k = step(row);
       const settled = row.settled.filter((at) => at <= k).length;
-      return `${NAMES[key]} ${k < row.steps ? `${settled} of 49` : `done, read as a ${top(row.read)}`}`;
+      return `${NAMES[key]}: ${k < row.steps ? `${settled} of 49 places settled` : `done, read as a ${top(row.read)}`}`;
     });
-    said.say(`Asked for: ${run.label}. Settled places: ${parts.join("; ")}.`);
+    said.say(`Asked for: ${run.label}. ${parts.join("; ")}.`);
     view.canvas.setAttribute("aria-label", `four generators side by side. ${said.root.textContent}`);
   }
   const top = (shares) => shares.indexOf(Math.max(...shares));
