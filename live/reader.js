@@ -343,7 +343,7 @@ export function readScene(grey) {
   pieces = pieces.sort((a, b) => b.longest - a.longest);
   const axis = mainAxis(pieces.slice(0, 3).map((piece) => piece.middle));
   const first = pieces.slice(0, 3).sort((a, b) => a.middle[axis] - b.middle[axis]);
-  const image = takenAsItIs(grey) ? grey.data.map((v) => 2 * v - 1) : arrange(first, [work.h, work.w], largest / WORKING);
+  const image = takenAsItIs(grey) ? grey.data.map((v) => round(255 * v) / 127.5 - 1) : arrange(first, [work.h, work.w], largest / WORKING);
   return { image, digits: [...first, ...pieces.slice(3)].map((piece) => piece.digit.data) };
 }
 
