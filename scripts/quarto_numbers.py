@@ -68,6 +68,17 @@ def mend(html: str, here: str) -> str:
     return html
 
 
+def without_letters(page: str, here: str) -> str:
+    """Solutions carry no number.  Quarto gives them letters, and signs after Z, for it drops what a notebook's title says of itself."""
+    number = r'<span class="chapter-number">(?:(?!<span class="chapter-title">).){0,80}(?=<span class="chapter-title">)'
+    page = re.sub(rf'(<a\b[^>]*href="[^"]*ch\d\d\.html(?:#[^"]*)?"[^>]*>(?:\s|<span class="menu-text">)*){number}', r"\1", page, flags=re.S)
+    if not re.fullmatch(r"ch\d\d\.html", here):
+        return page
+    page = re.sub(r"Appendix(?: |&nbsp;)[^\n—]{0,12}?(?: |&nbsp;)?— (?=Solutions)", "", page)
+    page = re.sub(r'(?: data-number="[^"]*"|<span class="header-section-number">[^<]*</span>\s*)', "", page)
+    return re.sub(rf'(<h1 class="title">(?:<span id="[^"]*"[^>]*>)?){number}', r"\1", page, flags=re.S)
+
+
 def introduced(page: str) -> str:
     """The page's head with its heading as words and with its promise: Quarto writes formulas twice there, its own number, and the book's description.
     The link to report a mistake names the page."""
@@ -105,7 +116,7 @@ def main() -> None:
     for file in os.environ["QUARTO_PROJECT_OUTPUT_FILES"].split("\n"):
         path = ROOT / file
         if path.suffix == ".html":
-            path.write_text(fitted(introduced(mended(mend(path.read_text(), path.name)))))
+            path.write_text(fitted(introduced(without_letters(mended(mend(path.read_text(), path.name)), path.name))))
     write_search(DOCS / "search.json")
 
 

@@ -93,10 +93,8 @@ def title_problems(nb: Notebook, badge: str) -> list[str]:
     problems = []
     if len(titles) != 1 or not opening.startswith("# "):
         problems.append(f"the first markdown cell begins with the only `# Title` of the page; found {titles or 'none'}")
-    elif not re.search(r"\{#sec-[\w-]+(?: \.unnumbered)?\}\s*$", titles[0]):
+    elif not re.search(r"\{#sec-[\w-]+\}\s*$", titles[0]):
         problems.append(f"the title has no label: {titles[0]} {{#sec-…}}")
-    elif nb.path.parent.name == "solutions" and ".unnumbered" not in titles[0]:
-        problems.append("solutions carry no number, and Quarto asks the notebook itself: {#sec-… .unnumbered}")
     if nb.number is not None and nb.number < 70:
         if not re.search(r"(?m)^> \S", opening):
             problems.append("no one-line promise (`> …`) under the title")

@@ -293,6 +293,15 @@ def test_quartos_pages_are_introduced_by_their_own_words():
     assert '/issues/new?title=21%20Where%20x0%3F%3A%20" class="toc-action"><i class="bi empty"></i>Report a mistake</a>' in made
 
 
+def test_solutions_carry_no_letter():
+    link = '<a href="../solutions/ch21.html" class="x">\n<span class="menu-text">{}<span class="chapter-title">Solutions</span></span></a>'
+    page = '<h1 class="title">Appendix [&nbsp;— Solutions to chapter 21</h1><h2 data-number="[.1" class="a"><span class="header-section-number">[.1</span> 21-1</h2>'
+    made = load("quarto_numbers").without_letters(page + link.format('<span class="chapter-number">[</span>&nbsp; '), "ch21.html")
+    assert made == '<h1 class="title">Solutions to chapter 21</h1><h2 class="a">21-1</h2>' + link.format("")
+    other = '<h2 data-number="A.1"><span class="header-section-number">A.1</span> B</h2>'
+    assert load("quarto_numbers").without_letters(other, "70_verify.html") == other
+
+
 def test_quartos_printed_text_is_measured():
     rows = "a  b  c\nten  two  one\n&lt;1  2.5  3\n"
     made = load("quarto_numbers").fitted(f'<div class="cell-output cell-output-stdout">\n<pre><code>{rows}</code></pre>\n</div>')
