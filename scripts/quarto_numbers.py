@@ -71,7 +71,14 @@ def mend(html: str, here: str) -> str:
 def without_letters(page: str, here: str) -> str:
     """Solutions carry no number.  Quarto gives them letters, and signs after Z, for it drops what a notebook's title says of itself."""
     number = r'<span class="chapter-number">(?:(?!<span class="chapter-title">).){0,80}(?=<span class="chapter-title">)'
-    page = re.sub(rf'(<a\b[^>]*href="[^"]*ch\d\d\.html(?:#[^"]*)?"[^>]*>(?:\s|<span class="menu-text">)*){number}', r"\1", page, flags=re.S)
+    page = re.sub(
+        rf'(<a\b[^>]*href="[^"]*ch\d\d\.html(?:#[^"]*)?"[^>]*>(?:\s|<i\b[^>]*></i>|<span class="(?:menu|nav-page)-text">)*){number}',
+        r"\1",
+        page,
+        flags=re.S,
+    )
+    blank = r'(ch(\d\d)\.html"[^>]*>\s*(?:<i\b[^>]*></i>\s*)?<span class="(?:menu|nav-page)-text">)(?=</span>)'  # the sign was a bracket
+    page = re.sub(blank, r"\1Solutions to chapter \2", page)
     if not re.fullmatch(r"ch\d\d\.html", here):
         return page
     page = re.sub(r"Appendix(?: |&nbsp;)[^\n—]{0,12}?(?: |&nbsp;)?— (?=Solutions)", "", page)
