@@ -411,7 +411,7 @@ def score_space(embedded: dict[str, tuple[Tensor, Tensor]], *, queries: int = 10
 
 # %% ../../nbs/5_crossmodal/48_retrieval_and_recommendation.ipynb #afaa2abd
 def measure_space(space: SharedSpace) -> dict:
-    """`score_space` on unseen digits and unseen takes, with the pictures of held-out combinations also by themselves as queries for captions."""
+    """`score_space` on unseen digits and unseen takes, and the temperature."""
     _, test = space_data()
     embedded = embed_all(space, *test, cards=by_profile(smoke=200, laptop=10_000))
     return score_space(embedded, queries=by_profile(smoke=50, laptop=1000)) | {"temperature": 1 / space.scale.item()}
@@ -426,7 +426,9 @@ register(
     measure=measure_space,
     profiles={"smoke": {"widths": (8, 8, 8), "features": 16}, "laptop": {}, "gpu": {"widths": (48, 96, 192), "features": 256}},
     parents=("spoken-digits",),
-    card={"failures": "It keeps digit, size and ink, which captions tell, and forgets slant and style; every sound is taken for a digit."},
+    card={
+        "failures": "It keeps digit, size and ink, which captions tell, and nothing sorts its vectors by slant or style; every sound is taken for a digit."
+    },
 )(SharedSpace);
 
 # %% ../../nbs/5_crossmodal/48_retrieval_and_recommendation.ipynb #f13bc898
@@ -529,7 +531,7 @@ class CellIndex:
         near = squares.topk(min(probes, len(squares)), largest=False).indices.tolist()
         ranges = [slice(self.first[c], self.first[c + 1]) for c in near]
         found = self.scores(query, ranges)
-        rows = torch.cat([torch.arange(r.start, r.stop) for r in ranges])
+        rows = torch.cat([torch.arange(r.start, r.stop, device=query.device) for r in ranges])
         best = rows[found.topk(min(max(k, exact), len(found))).indices]
         if exact:
             best = best[(self.vectors[best] @ query).argsort(descending=True)]
