@@ -51,15 +51,19 @@ export function readPicture(levels, side) {
   return small.map((v) => (2 * v) / most - 1);
 }
 
-/** A picture file. @param {Blob} file @returns {Promise<Float32Array>} */
-export async function readPictureFile(file, side) {
+/** The grey levels of a picture file. @param {Blob} file */
+export async function levelsOfFile(file) {
   const image = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
-  return readPicture(greyLevels(image, image.width, image.height), side);
+  return greyLevels(image, image.width, image.height);
 }
+
+/** A picture file. @param {Blob} file @returns {Promise<Float32Array>} */
+export const readPictureFile = async (file, side) => readPicture(await levelsOfFile(file), side);
 
 /**
  * A black square to draw on, `side` pixels, in white ink. `change(image)` is called after every stroke of the pen.
- * @returns {{canvas: HTMLCanvasElement, image: () => Float32Array, clear: () => void, put: (image: Float32Array) => void}}
+ * @returns {{canvas: HTMLCanvasElement, image: () => Float32Array, levels: () => Object, clear: () => void, put: (image: Float32Array) => void}}
+ * `levels()` are grey levels in 0 … 1 of the paper, finer than what is shown, or of the picture that was put there.
  */
 export function pad(shown, side, { pen, change, done = () => {} }) {
   const { canvas } = shown;
@@ -113,6 +117,11 @@ export function pad(shown, side, { pen, change, done = () => {} }) {
   return {
     canvas,
     image: () => image,
+    levels() {
+      if (fresh) return { grey: image.map((v) => Math.min(1, Math.max(0, (v + 1) / 2))), width: side, height: side };
+      const { data } = ink.getImageData(0, 0, paper.width, paper.width);
+      return { grey: Float32Array.from({ length: paper.width ** 2 }, (_, i) => data[4 * i] / 255), width: paper.width, height: paper.width };
+    },
     clear: wipe,
     put(next) {
       image = Float32Array.from(next);

@@ -60,6 +60,13 @@ def named_media(page: str) -> str:
     return re.sub(r"<audio\b([^>]*)>", sound, page)
 
 
+def extent(text: str) -> tuple[bool, int]:
+    """Is printed text a table, which is not broken into lines, and how long is its longest line?"""
+    lines = text.splitlines()
+    in_columns = sum(re.search(r"\S {2,}\S.*\S {2,}\S|[─|] ", line.strip()) is not None for line in lines)
+    return len(lines) > 2 and in_columns * 2 > len(lines), max([len(line) for line in lines], default=1)
+
+
 # ---------------------------------------------------------------- search
 
 

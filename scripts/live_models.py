@@ -159,6 +159,75 @@ class FrameDecoder(nn.Module):
         return self.decoder(self.codebook[codes].permute(0, 3, 1, 2)).clamp(-1, 1)
 
 
+class LatentGenerator(nn.Module):
+    """Noisy latents [b, 12, 7, 7] at steps t [b] with labels [b], 10 for none, to v."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = load_pretrained("mnist-latent").model
+
+    def forward(self, z: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        return self.net(z, t, label=label.long())
+
+
+class LatentCodes(nn.Module):
+    """Latents [b, 12, 7, 7] to the codes [b, 7, 7] that lie nearest."""
+
+    def __init__(self):
+        super().__init__()
+        codec = load_pretrained("mnist-latent").codec
+        for name, value in {"mean": codec.mean, "basis": codec.basis * codec.scale, "codebook": codec.vqvae.quantizer.codebook}.items():
+            self.register_buffer(name, value.detach().clone())
+
+    def forward(self, z: Tensor) -> Tensor:
+        lifted = z.permute(0, 2, 3, 1) @ self.basis.T + self.mean  # [b, 7, 7, 64]
+        return (self.codebook.square().sum(1) - 2 * lifted @ self.codebook.T).argmin(-1).int()
+
+
+class NextCode(nn.Module):
+    """The newest token [b] (512 + label first, then codes), its place [1], and what is filed [2 · block, b, head, 49, channel], to logits [b, 512] and what is filed then."""
+
+    def __init__(self):
+        super().__init__()
+        prior = load_pretrained("mnist-prior").model
+        self.net, self.num_codes = prior.net, prior.num_codes
+        self.register_buffer("places", torch.arange(prior.length, dtype=torch.int32))
+
+    def forward(self, token: Tensor, place: Tensor, filed: Tensor) -> tuple[Tensor, Tensor]:
+        x = (self.net.embedding(token.long()) + self.net.positions(place.long()))[:, None]  # [b, 1, dim]
+        here, seen, kept = (self.places == place)[:, None], (self.places <= place)[None], []
+        for block, old in zip(self.net.blocks, filed.unflatten(0, (-1, 2))):
+            layer, h = block.attention, block.norm(x)
+            q, new = layer.split(layer.to_q(h)), map(layer.split, layer.to_kv(h).chunk(2, dim=-1))
+            k, v = (torch.where(here, one, other) for one, other in zip(new, old))
+            x = x + layer.out(layer.mix(q, k, v, seen).transpose(1, 2).flatten(2))
+            x = x + block.mlp(x)
+            kept += [k, v]
+        return self.net.head(self.net.norm(x))[:, 0, : self.num_codes], torch.stack(kept)
+
+
+class HiddenCodes(nn.Module):
+    """Codes [b, 49], 512 where one is hidden, with labels [b] to logits [b, 49, 512]."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = load_pretrained("mnist-maskgit").model
+
+    def forward(self, codes: Tensor, label: Tensor) -> Tensor:
+        return self.net(codes.long(), label.long()).transpose(1, 2)
+
+
+class Judge(nn.Module):
+    """Pieces of ink [n, 1, 28, 28], as `caption.as_pieces` gives them, to logits [n, 11], the last that it is no digit."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = load_pretrained("ink-judge")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
 @dataclass(frozen=True)
 class Export:
     """How a module becomes a file: an example for each input by name, the outputs' names, and which axis of each input may be of any length."""
@@ -213,6 +282,33 @@ EXPORTS = {
     "frame-decoder": Export(
         FrameDecoder, ("writing-video", "mnist-latent", "mnist-vqvae"), lambda: {"z": torch.randn(2, 12, 7, 7)}, ("x",), _any("z")
     ),
+    "latent-generator": Export(
+        LatentGenerator,
+        ("mnist-latent", "mnist-vqvae"),
+        lambda: {"z": torch.randn(2, 12, 7, 7), "t": torch.tensor([500.0, 20.0]), "label": torch.tensor([3, 10], dtype=torch.int32)},
+        ("v",),
+        _any("z", "t", "label"),
+    ),
+    "latent-codes": Export(LatentCodes, ("mnist-latent", "mnist-vqvae"), lambda: {"z": torch.randn(2, 12, 7, 7)}, ("codes",), _any("z")),
+    "next-code": Export(
+        NextCode,
+        ("mnist-prior", "mnist-vqvae"),
+        lambda: {
+            "token": torch.tensor([515, 522], dtype=torch.int32),
+            "place": torch.tensor([0], dtype=torch.int32),
+            "filed": torch.zeros(6, 2, 4, 49, 28),
+        },
+        ("logits", "filed_then"),
+        {"token": 0, "filed": 1},
+    ),
+    "hidden-codes": Export(
+        HiddenCodes,
+        ("mnist-maskgit", "mnist-vqvae"),
+        lambda: {"codes": torch.randint(513, (2, 49), dtype=torch.int32), "label": torch.tensor([3, 10], dtype=torch.int32)},
+        ("logits",),
+        _any("codes", "label"),
+    ),
+    "judge": Export(Judge, ("ink-judge",), lambda: {"x": torch.randn(2, 1, 28, 28)}, ("logits",), _any("x")),
 }
 
 

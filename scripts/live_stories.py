@@ -11,6 +11,7 @@ import base64
 import json
 import math
 import sys
+from contextlib import contextmanager
 from unittest import mock
 
 import torch
@@ -19,12 +20,13 @@ from torch import Tensor
 from bookdata import ROOT
 from vqdiff_edu import load_pretrained
 from vqdiff_edu.crossmodal.audio import classify, speech
-from vqdiff_edu.crossmodal.caption import attention_maps, codes_or_pixels
-from vqdiff_edu.crossmodal.scenes import Tokenizer, draw_scenes
+from vqdiff_edu.crossmodal.caption import as_pieces, attention_maps, codes_or_pixels, picture_captioner, read_scene
+from vqdiff_edu.crossmodal.scenes import MEANING, SENTENCES, Tokenizer, draw_scenes
 from vqdiff_edu.crossmodal.video import audio_condition, decode_video, keep_ink
 from vqdiff_edu.data import digits, handwritten_four, running_noise, to_float, to_uint8
 from vqdiff_edu.diffusion.samplers import ddim, ddpm, dpmpp_2m, heun, sample_ddim, sample_with
 from vqdiff_edu.metrics import load_classifier
+from vqdiff_edu.quantization.code_prior import hidden_counts
 
 STORIES = ROOT / "live" / "stories"
 METHODS = {"DDIM": ddim, "DDPM": ddpm, "DPM-Solver++": dpmpp_2m, "Heun": heun}
@@ -164,7 +166,15 @@ def describe_my_digits() -> None:
     tokens = words.encode([sentence])
     shares = captioner.model(codes_or_pixels(captioner.model, image, captioner.vqvae), tokens[:, :-1]).softmax(1)
     said = shares[0].gather(0, tokens[:, 1:])[0]  # of the true next words, the end mark last
+    pictures = picture_captioner()
+    reading = read_scene((image[0, 0] + 1) / 2)
+    pieces = reading.digits.float() / 255
     told = {
+        "confidence": round(pictures.tell(reading).confidence, 4),
+        "pieces": [packed(piece) for piece in pieces],
+        "verdicts": rounded(pictures.judge(as_pieces(pieces)).softmax(1)),
+        "meaning": MEANING,
+        "sentences": SENTENCES,
         "words": sentence.split(),
         "shares": rounded(said[: len(sentence.split())]),
         "looked": rounded(attention_maps(captioner, image, [sentence])[0, 0, : len(sentence.split())].flatten(1)),
@@ -221,6 +231,91 @@ def four_samplers(label: int = 4) -> None:
     write("four-samplers", {"label": label, "read": opinions(digits_).argmax(1).tolist()}, digits_, columns=4)
 
 
+# ---------------------------------------------------------------- four generators on one clock
+
+
+@contextmanager
+def drawing_as_the_page(seed: int):
+    """The package's generators of codes draw as live/codes.js does, from the numbers of a seed."""
+    draw = uniforms(seed)
+
+    def sample_token(logits, temperature=1.0, generator=None):
+        sums = logits.double().softmax(1).cumsum(1)
+        u = torch.tensor([next(draw) for _ in logits], dtype=torch.float64)
+        return (sums <= u[:, None]).sum(1).clamp(max=logits.shape[1] - 1)
+
+    def rand(shape, **_):
+        return torch.tensor([next(draw) for _ in range(math.prod(shape))], dtype=torch.float64).view(shape)
+
+    with mock.patch("vqdiff_edu.quantization.code_prior.sample_token", sample_token), mock.patch("torch.rand", rand):
+        yield
+
+
+@torch.no_grad()
+def latents_on_the_clock(label: int, seed: int) -> tuple[list, Tensor]:
+    """Latents [1, 12, 7, 7] before and after each of the twenty steps, and what each step took the clean ones to be [20, 12, 7, 7]."""
+    latents = load_pretrained("mnist-latent")
+    process, guidance = (
+        latents.model.diffusion,
+        {"cond": {"label": torch.tensor([label])}, "guidance_scale": latents.card["guidance_scale"]},
+    )
+    path = [normals(588, seed + 1000).view(1, 12, 7, 7)]
+    sample_ddim(
+        process, latents.model, (1, 12, 7, 7), x_init=path[0], num_inference_steps=20, callback=lambda s, z: path.append(z), **guidance
+    )
+    believe = process.denoiser(latents.model, **guidance)
+    return path, torch.cat([believe(z, round(1000 - 50 * k) - 1).x_start for k, z in enumerate(path[:-1])])
+
+
+@torch.no_grad()
+def codes_on_the_clock(name: str, label: int, seed: int) -> Tensor:
+    """Codes [step, 49] after each step of a generator of codes, 512 where one is hidden."""
+    pipeline = load_pretrained(name)
+    if name == "mnist-prior":
+        with drawing_as_the_page(seed + 2000):
+            codes = pipeline.model.sample([label], **pipeline.card["sampling"])[0]
+        return torch.stack([torch.where(torch.arange(49) <= i, codes, 512) for i in range(49)])
+    model, how, rows = pipeline.model, pipeline.card["sampling"], []
+    codes, steps = torch.full((1, 49), 512), how["num_inference_steps"]
+    with drawing_as_the_page(seed + 3000):
+        for step, left in enumerate(hidden_counts(49, steps), start=1):
+            codes = model.reveal(codes, torch.tensor([label]), left, noise=how["choice_temperature"] * (1 - step / steps))
+            rows.append(codes[0])
+    return torch.stack(rows)
+
+
+@torch.no_grad()
+def painted(codes: Tensor, blank: int) -> Tensor:
+    """Pictures of codes [n, 49], the code `blank` in the place of hidden ones."""
+    return load_pretrained("mnist-vqvae").decode(codes.masked_fill(codes == 512, blank).view(-1, 7, 7))
+
+
+@torch.no_grad()
+def clock(label: int, seed: int, x: Tensor, blank: int) -> tuple[dict, dict]:
+    """What the four generators told and painted: of each its words, and its pictures after each step."""
+    path, beliefs, final = walk([label], x)
+    z, z_beliefs = latents_on_the_clock(label, seed)
+    rows = {"pixels": {"steps": 20}, "latents": {"steps": 20, "states": [rounded(step[0, 0].flatten(), 2) for step in z]}}
+    pictures = {"pixels": torch.cat(beliefs), "latents": load_pretrained("mnist-latent").codec.decode(z_beliefs)}
+    for key, name in (("prior", "mnist-prior"), ("maskgit", "mnist-maskgit")):
+        codes = codes_on_the_clock(name, label, seed)
+        rows[key] = {"steps": len(codes), "codes": codes.tolist()}
+        pictures[key] = painted(codes, blank)
+    for key, row in rows.items():
+        row["read"] = rounded(opinions(pictures[key][-1:]))[0]
+    return rows, {"states": torch.cat(path)} | pictures
+
+
+def one_clock(label: int = 4, seed: int = 1) -> None:
+    """All four asked for the running 4; of the seeds from 0 on, the first with which all four of them are read as one."""
+    counts = json.loads((STORIES / "draw-a-digit.json").read_text(encoding="utf-8"))["counts"]
+    blank = counts.index(max(counts))
+    rows, pictures = clock(label, seed, running_noise(), blank)
+    told = {"label": label, "seed": seed, "blank": blank, **rows}
+    write("one-clock", told, torch.cat(list(pictures.values())))
+    print({key: row["read"] for key, row in rows.items()})
+
+
 TOLD = {
     "four": four,
     "ten-labels": ten_labels,
@@ -229,6 +324,7 @@ TOLD = {
     "speak-a-digit": speak_a_digit,
     "noise-to-digit": noise_to_digit,
     "draw-a-digit": draw_a_digit,
+    "one-clock": one_clock,
 }
 
 

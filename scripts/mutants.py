@@ -487,6 +487,20 @@ MUTANTS = [
         "torch.randint(len(self.labels), (self.batch_size,), generator=generator)",
         "retrieval",
     ),
+    Mutant(
+        "the space hears recordings in one place only",
+        "crossmodal/retrieval.py",
+        'spoil(vary(batch["samples"], batch["length"], generator), generator)',
+        'vary(batch["samples"], batch["length"], generator)',
+        "retrieval",
+    ),
+    Mutant(
+        "a borrowed ear: its averages are learned anew",
+        "crossmodal/retrieval.py",
+        "mode and all(weight.requires_grad for weight in trunk.parameters())",
+        "mode",
+        "retrieval",
+    ),
     Mutant("validation: takes are trained on too", "crossmodal/retrieval.py", "sounds.takes >= 10", "sounds.takes >= 5", "retrieval"),
     Mutant("users: taste divides", "crossmodal/retrieval.py", "torch.exp(taste * met)", "torch.exp(-taste * met)", "retrieval"),
     Mutant(

@@ -30,7 +30,7 @@ from PIL import Image
 
 import live
 from bookdata import ROOT, Book, Cell, cells_of, number_of, split_directives
-from finish import mended, search_entries, words_of
+from finish import extent, mended, search_entries, words_of
 from pagecells import fold_label, prose, set_narrower
 
 HERE = Path(__file__).resolve().parent
@@ -376,11 +376,8 @@ def is_figure_name(text: str) -> bool:
 def printed(media: Media, text, name: str) -> str:
     """Printed text, with the length of its longest line, which the style sheet fits to the page; a table is not broken into lines."""
     text = re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", "".join(text)).rstrip()
-    lines = text.splitlines()
-    in_columns = sum(re.search(r"\S {2,}\S.*\S {2,}\S|[─|] ", line.strip()) is not None for line in lines)
-    kind = f"{name} table" if len(lines) > 2 and in_columns * 2 > len(lines) else name
-    columns = max([len(line) for line in lines], default=1)
-    return media.printed(text, kind, columns) if text else ""
+    table, columns = extent(text)
+    return media.printed(text, f"{name} table" if table else name, columns) if text else ""
 
 
 # ---------------------------------------------------------------- pages

@@ -1,10 +1,16 @@
 """What every test runs under: shapes checked at run time, the smoke profile, and a global state that is put back."""
 
+import contextlib
 import os
 import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy
 import pytest
+from filelock import FileLock
 
 os.environ.setdefault("VQDIFF_PROFILE", "smoke")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -73,3 +79,20 @@ def chromium(playwright):
         pytest.skip(f"no Chromium starts: {why}")
     yield browser
     browser.close()
+
+
+AXE = Path(__file__).parent / "site" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+@pytest.fixture(scope="session")
+def axe():
+    """axe-core at the version of package-lock.json; npm brings it once."""
+    with FileLock(AXE.parents[2] / ".axe.lock"):
+        if not AXE.exists() and (npm := shutil.which("npm", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")):
+            path = f"{Path(npm).parent}{os.pathsep}{os.environ['PATH']}"  # npm finds node beside itself
+            command = [npm, "ci", "--prefix", str(AXE.parents[2]), "--no-audit", "--no-fund"]
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, timeout=120)
+    if not AXE.exists():
+        pytest.skip("axe-core is missing: NOBODY LOOKS FOR BARRIERS (npm ci --prefix tests/site)")
+    return AXE.read_text(encoding="utf-8")

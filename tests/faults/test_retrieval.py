@@ -18,7 +18,7 @@ from vqdiff_edu.crossmodal.retrieval import (
 from vqdiff_edu.data import digits
 
 STAND_IN, SOUNDS = digits("test", "stand-in"), speech("test", "stand-in")
-SPACE = SharedSpace(4, (4, 4, 4), 8).eval()
+SPACE = SharedSpace(dim=4, widths=(4, 4, 4), features=8).eval()
 VECTORS = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
 
 
@@ -36,7 +36,7 @@ VECTORS = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
             ValueError,
             "captions must consist of the .* words of the grammar, got 'purple'",
         ),
-        (lambda: SharedSpace(1), ValueError, "dim must be a whole number of at least 2, got 1"),
+        (lambda: SharedSpace(dim=1), ValueError, "dim must be a whole number of at least 2, got 1"),
         (lambda: SharedSpace(temperature=0.0), ValueError, "temperature must be .* above 0"),
         (lambda: SpaceTask(SPACE, "some"), ValueError, "loss must be one of 'pairs', 'all', 'any'; got 'some'"),
         (lambda: TripleBatches(STAND_IN, SOUNDS, 0), ValueError, "batch_size must be a whole number of at least 1, got 0"),

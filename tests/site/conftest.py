@@ -1,7 +1,5 @@
 """The whole book as pages, made once for all workers, and a Chromium to open them. What is missing is named, and the tests are skipped."""
 
-import contextlib
-import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +14,6 @@ from bookdata import ROOT, Book
 
 from .pages import Page
 
-AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 MINUTE = 60_000
 
 
@@ -77,17 +74,3 @@ def visit(chromium, address):
     yield opened
     for context in contexts:
         context.close()
-
-
-@pytest.fixture(scope="session")
-def axe():
-    """axe-core at the version of package-lock.json; npm brings it once."""
-    with FileLock(AXE.parents[2] / ".axe.lock"):
-        if not AXE.exists() and (npm := shutil.which("npm", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")):
-            path = f"{Path(npm).parent}{os.pathsep}{os.environ['PATH']}"  # npm finds node beside itself
-            command = [npm, "ci", "--prefix", str(AXE.parents[2]), "--no-audit", "--no-fund"]
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, timeout=120)
-    if not AXE.exists():
-        pytest.skip("axe-core is missing: NOBODY LOOKS FOR BARRIERS (npm ci --prefix tests/site)")
-    return AXE.read_text(encoding="utf-8")

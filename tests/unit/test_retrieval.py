@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vqdiff_edu.crossmodal.audio import speech
+from vqdiff_edu.crossmodal.audio import SpeechClassifier, SpeechTask, speech
 from vqdiff_edu.crossmodal.retrieval import (
     CellIndex,
     SharedSpace,
@@ -323,6 +323,20 @@ def test_every_weight_is_trained_by_every_loss(loss):
     assert value.isfinite() and logs["scale"].item() == pytest.approx(10, rel=1e-4)
 
 
+def test_a_borrowed_ear_stays_as_it_is_and_all_else_is_trained():
+    torch.manual_seed(0)
+    ear = SpeechClassifier((4, 4, 6), 10).eval()
+    before = {name: value.clone() for name, value in ear.body.state_dict().items()}
+    space = small(ear=ear).train()
+    SpaceTask(space).loss(next(batches()), seeded(26))[0].backward()
+    for name, parameter in space.named_parameters():
+        assert (parameter.grad is None) == name.startswith("recording."), name
+    assert all(torch.equal(before[name], value) for name, value in space.recording[0].state_dict().items())
+    x = torch.randn(3, 40, 100, generator=seeded(27))
+    assert torch.allclose(space.recordings(x), F.normalize(space.heads["recording"](ear.features(x)), dim=1), atol=1e-6)
+    assert all(parameter.requires_grad for parameter in ear.parameters())  # the lender may go on learning
+
+
 def test_the_loss_is_the_mean_over_six_directions():
     space, batch = small(), next(batches())
     task = SpaceTask(space, "all")
@@ -334,6 +348,13 @@ def test_the_loss_is_the_mean_over_six_directions():
     ]
     each = [all_positives(10 * a @ b.T, agree(x, y)).mean() for i, (a, x) in enumerate(sides) for j, (b, y) in enumerate(sides) if i != j]
     assert total.item() == pytest.approx(sum(each).item() / 6, rel=1e-5)
+
+
+def test_the_space_hears_recordings_in_as_many_places_as_the_recognizer():
+    batch = next(batches())
+    ear, generator = SpeechTask(SpeechClassifier((4, 4, 4), 8)), seeded(25)
+    asked = ear.inputs(ear.words(batch, generator), generator)
+    assert torch.equal(SpaceTask(small()).heard(batch, seeded(25)), asked)
 
 
 def test_validation_data_are_neither_trained_on_nor_test_data():

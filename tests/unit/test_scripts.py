@@ -265,6 +265,57 @@ def test_quarto_is_given_players_without_anything_from_outside():
     assert list(data) == ["text/markdown"] and "elsewhere" not in data["text/markdown"] and "data:video/mp4" in data["text/markdown"]
 
 
+def test_quarto_is_given_a_figure_beside_sounds_as_one_picture():
+    """Else it makes parts (a), (b) of them, and the figure's caption is lost."""
+    source = '#| label: fig-a\n#| fig-cap: "Seen"\n#| code-fold: true\nlisten()\nshow()'
+    sound, said, seen = {"data": {"text/html": "<audio></audio>"}}, {"name": "stdout", "text": "ten"}, {"data": {"image/png": "AA"}}
+    cell = {"cell_type": "code", "id": "a1", "source": source, "outputs": [sound, said, seen]}
+    first, second = load("quarto_cells").filtered({"cells": [cell]})["cells"]
+    assert (
+        "".join(first["source"]) == "#| code-fold: true\nlisten()\nshow()" and seen not in first["outputs"] and len(first["outputs"]) == 2
+    )
+    assert "".join(second["source"]).startswith('#| label: fig-a\n#| fig-cap: "Seen"\n#| echo: false\n') and second["outputs"] == [seen]
+    alone = load("quarto_cells").filtered({"cells": [{**cell, "outputs": [said, seen]}]})["cells"]
+    assert len(alone) == 1 and "".join(alone[0]["source"]) == source
+
+
+def test_quartos_pages_are_introduced_by_their_own_words():
+    formula = "<math><msub><mi>x</mi><mn>0</mn></msub><annotation>x_0</annotation></math>"
+    page = (
+        '<title>21&nbsp; Where x_0? – vqdiff_edu</title><meta name="description" content="The book"><meta property="og:title" content="18&nbsp; Where x0x_0?">'
+        '<meta name="twitter:description" content="The book"><a href="https://g/issues/new" class="toc-action"><i class="bi empty"></i>Report an issue</a>'
+        f'<h1 class="title"><span class="chapter-number">21</span>&nbsp; <span class="chapter-title">Where {formula}?</span></h1>'
+        '<blockquote class="blockquote"><p>A promise &amp; more.</p></blockquote>'
+    )
+    made = load("quarto_numbers").introduced(page)
+    assert "<title>21 Where x0? – vqdiff_edu</title>" in made and 'og:title" content="21 Where x0? – vqdiff_edu"' in made
+    assert made.count('content="A promise &amp; more."') == 2
+    assert '/issues/new?title=21%20Where%20x0%3F%3A%20" class="toc-action"><i class="bi empty"></i>Report a mistake</a>' in made
+
+
+def test_solutions_carry_no_letter():
+    link = '<a href="../solutions/ch21.html" class="x">\n<span class="menu-text">{}<span class="chapter-title">Solutions</span></span></a>'
+    page = '<h1 class="title">Appendix [&nbsp;— Solutions to chapter 21</h1><h2 data-number="[.1" class="a"><span class="header-section-number">[.1</span> 21-1</h2>'
+    made = load("quarto_numbers").without_letters(page + link.format('<span class="chapter-number">[</span>&nbsp; '), "ch21.html")
+    assert made == '<h1 class="title">Solutions to chapter 21</h1><h2 class="a">21-1</h2>' + link.format("")
+    other = '<h2 data-number="A.1"><span class="header-section-number">A.1</span> B</h2>'
+    assert load("quarto_numbers").without_letters(other, "70_verify.html") == other
+
+
+def test_quartos_printed_text_is_measured():
+    rows = "a  b  c\nten  two  one\n&lt;1  2.5  3\n"
+    made = load("quarto_numbers").fitted(f'<div class="cell-output cell-output-stdout">\n<pre><code>{rows}</code></pre>\n</div>')
+    assert '<div class="cell-output cell-output-stdout table" style="--columns:13">' in made and rows in made
+    assert "table" not in load("quarto_numbers").fitted('<div class="cell-output cell-output-stdout">\n<pre><code>said</code></pre></div>')
+
+
+def test_quartos_script_spares_links_inside_a_drawing(tmp_path):
+    script = tmp_path / "quarto-nav.js"
+    script.write_text("for (;;) if (links[i].href) { links[i].href = 1 }")
+    load("quarto_numbers").spare_drawn_links(script)
+    assert 'if (typeof links[i].href === "string") {' in script.read_text()
+
+
 def test_quartos_letters_become_the_numbers_of_the_files():
     script, here = load("quarto_numbers"), "70_verify.html"
     letter, ours = script.NUMBERS[here]

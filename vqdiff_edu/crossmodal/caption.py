@@ -299,7 +299,7 @@ class CaptionTask(nn.Module):
 
     `unseen` are the things that no training scene shows; a digit that would name one of them does not compete in the loss (see `mask_unseen`).
     `glance` is the weight of the question which digits are there, `emphasis` that of the words of digits and places among the words (see `word_weights`),
-    `exchange` the probability with which an adjective among the words before is exchanged for another (see `exchange_adjectives`).
+    `exchange` the probability with which an adjective among the words before is exchanged for another (see `exchange_adjectives`; 0 for the shipped model).
     """
 
     def __init__(

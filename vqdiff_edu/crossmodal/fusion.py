@@ -42,7 +42,7 @@ from ..transformer import Block, sample_token
 
 # %% ../../nbs/5_crossmodal/49_fusion.ipynb #1ed35988
 def product_of_posteriors(log_p: Float[Tensor, "source *batch label"], log_prior: Float[Tensor, " label"]) -> Float[Tensor, "*batch label"]:
-    """log p(label | all sources) from each source's log p(label | source), for sources that are independent given the label (eq-product)."""
+    """log p(label | all sources) from each source's log p(label | source), for sources that are independent given the label (eq-product). Every probability must be above 0."""
     return (log_p.sum(0) - (len(log_p) - 1) * log_prior).log_softmax(-1)
 
 # %% ../../nbs/5_crossmodal/49_fusion.ipynb #9816dbc4
@@ -265,7 +265,7 @@ def calibration_error(log_p: Float[Tensor, "n label"], labels: Int64[Tensor, " n
 
 # %% ../../nbs/5_crossmodal/49_fusion.ipynb #c5d6b08b
 def grouped_interval(values: Float[Tensor, "*cells n"], groups: Int64[Tensor, " n"]) -> tuple[Tensor, Tensor]:
-    """Mean over n and half of its 95 % interval, where only the groups, equally large, are independent: 1.96 standard errors of the groups' means."""
+    """Mean over n and half of its 95 % interval, where only the groups are independent, which must be equally large: 1.96 standard errors of the groups' means."""
     number = int(groups.max()) + 1
     means = torch.zeros(*values.shape[:-1], number, dtype=torch.float64).index_add(-1, groups, values.double()) / (len(groups) / number)
     return means.mean(-1), 1.96 * means.std(-1) / math.sqrt(number)
@@ -279,7 +279,7 @@ SIGMAS, SNRS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0), (10.0, 0.0, -5.0, -10.0, -15.0, -
 
 
 def fusion_recipe(seed: int = 0) -> Recipe:
-    """How the book's `digit-fusion` was made: about twelve minutes on one core. No weight average, as for every network with batch statistics here."""
+    """How the book's `digit-fusion` was made: about ten minutes on one core. No weight average, as for every network with batch statistics here."""
     steps, batch_size = by_profile(smoke=4, laptop=3000, gpu=20_000), by_profile(smoke=16, laptop=64, gpu=256)
     return Recipe("digit-fusion", steps, batch_size, lr=3e-3, weight_decay=0.01, warmup=steps // 20, ema_decay=None, seed=seed)
 

@@ -93,7 +93,7 @@ class SpeechCodec(nn.Module):
         return inverse_stft(torch.complex(size * angle.cos(), size * angle.sin()))
 
     def encode(self, samples: Float[Tensor, "batch sample"]) -> Int64[Tensor, "batch frame level"]:
-        """The codes of sounds of loudness 0.1 (`same_loudness`), coarse level first."""
+        """The codes of sounds of loudness 0.1 (`same_loudness`), coarse level first; of a codec in eval mode."""
         return self.quantizer(self.encode_latents(samples)).indices
 
     def decode(self, codes: Int64[Tensor, "batch frame level"]) -> Float[Tensor, "batch sample"]:

@@ -29,6 +29,7 @@ EXERCISES["10-1"] = Exercise(
             "That is the best codebook, and Lloyd gets there, but not in one round: 1 is nearest to the code at 1.",
         ),
     },
+    atol=5e-3,
 )
 
 # %% ../../nbs/9_appendix/solutions/ch10.ipynb #bf16de79

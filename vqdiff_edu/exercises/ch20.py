@@ -34,6 +34,7 @@ EXERCISES["20-1"] = Exercise(
         ),
     },
     property="the variance is 1 minus the product of the (1 - β), and the mean is 2 times the root of that product",
+    atol=1e-3,
 )
 
 # %% ../../nbs/9_appendix/solutions/ch20.ipynb #39d397ef

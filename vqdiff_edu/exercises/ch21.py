@@ -37,7 +37,7 @@ EXERCISES["21-1"] = Exercise(
         ),
     },
     property="mean and variance of q(x_2 | x_3 = 0, x_0 = 1)",
-    atol=2e-6,
+    atol=6e-4,
 )
 
 # %% ../../nbs/9_appendix/solutions/ch21.ipynb #cac316cd

@@ -41,7 +41,10 @@ EXERCISES["47-2"] = Exercise(
             "nearly right",
             "Finer steps follow the same equation more closely. At each level u is still hidden by that level's noise.",
         ),
-        "more late steps": ("worse", "The share of the walk at each noise level stays the same; there are only more steps in it."),
+        "more late steps": (
+            "worse",
+            "The mean hardly moves: the walk spends the same share at each noise level, in more steps. (The variance does get a little worse.)",
+        ),
     },
 )
 
