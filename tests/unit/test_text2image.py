@@ -451,6 +451,13 @@ def test_a_box_that_moves_by_a_place_is_told_the_same(vqvae):
     assert torch.equal(*(drawer.where(plan, order, what) for plan, order in zip((here, there), orders)))
 
 
+def test_no_two_places_under_a_box_are_told_the_same(vqvae):
+    drawer, what = layout_of(vqvae).model.drawer, torch.randn(1, 3, 16, generator=seeded(0))
+    plan = Plan(torch.tensor([[3, -1, -1]]), torch.tensor([[[5, 6], [0, 0], [0, 0]]]))
+    told = drawer.where(plan, reading_order(covered_places(plan)[0]), what)[0]
+    assert torch.pdist(told).min() > 1e-3
+
+
 @pytest.mark.parametrize("scale", [1.0, 2.5])
 def test_greedy_codes_are_the_likeliest_and_the_rest_is_paper(vqvae, scale):
     painter, (drawn, plan) = layout_of(vqvae), some_plans()
