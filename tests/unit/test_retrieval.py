@@ -481,6 +481,8 @@ def test_what_was_met_is_not_recommended():
     assert expected_hits(torch.tensor([[9.0, 8.0, 1.0, 2.0]]), users, k=1)["hit rate@1"].item() == 0.25
     users = Users(torch.tensor([[0.0, 0.0, 0.9, 0.1]]).double(), history, torch.zeros_like(history))
     assert expected_hits(torch.tensor([[9.0, 8.0, 1.0, 2.0]]), users, k=1)["hit rate@1"].item() == pytest.approx(0.1)
+    gain = expected_hits(torch.tensor([[9.0, 8.0, 1.0, 2.0]]), users, k=2)["NDCG@2"].item()
+    assert gain == pytest.approx(0.1 + 0.9 / math.log2(3))  # the first place counts whole
 
 
 def test_matches_with_a_history():
