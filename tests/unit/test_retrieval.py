@@ -359,7 +359,8 @@ def test_the_space_hears_recordings_in_as_many_places_as_the_recognizer():
 
 def test_validation_data_are_neither_trained_on_nor_test_data():
     (pictures, sounds), (judges, takes) = space_data(validation=True)
-    assert len(pictures) + len(judges) == len(digits("train")) and len(judges) * 6 == len(digits("train"))
+    n = len(digits("train"))
+    assert len(pictures) + len(judges) == n and 0 <= 6 * len(judges) - n < 6
     assert set(takes.takes.tolist()) == {5, 6, 7, 8, 9} and not set(sounds.takes.tolist()) & set(range(10))
 
 
