@@ -52,6 +52,7 @@ from vqdiff_edu.crossmodal.text2image import (
     stays,
 )
 from vqdiff_edu.data import digits, to_float
+from vqdiff_edu.quantization.code_prior import draw_code
 from vqdiff_edu.quantization.vector_quantizer import VectorQuantizer
 from vqdiff_edu.quantization.vqvae import VQVAE
 
@@ -399,6 +400,25 @@ def test_the_parts_of_a_thing_do_not_see_one_another_and_what_follows_sees_them(
     context = planner.reader.features(words)
     same = (planner.write(before, context) == planner.write(changed, context)).all(2).all(0)
     assert same.tolist() == [True] * 4 + [False] * 5
+
+
+def test_each_step_of_a_plan_is_told_all_that_was_written_before():
+    torch.manual_seed(1)
+    planner, words = Planner(16, 1, 2).eval(), words_of(*CAPTIONS, *CAPTIONS)
+    planner.parts.weight.data.mul_(8)  # what was written matters
+    said, generator, context = torch.zeros(6, 3, 5, dtype=torch.int64), seeded(3), planner.reader.features(words)
+    for step in range(9):
+        before = torch.nn.functional.pad(planner.vectors(said)[:, :-1], (0, 0, 1, 0))[:, : step + 1]
+        logits = planner.write(before, context)[:, -1]
+        for part in ((0, 1, 2), (3,), (4,))[step % 3]:
+            said[:, step // 3, part] = draw_code(logits.masked_fill(~planner.kinds[part], -torch.inf), generator=generator)
+    digit, size, ink, top, left = said.unbind(2)
+    there = (digit != 14) & (size != 14) & (ink != 14)
+    drawn = planner.draw(words, seeded(3))
+    assert torch.equal(drawn.things.sort(1).values, (4 * digit + 2 * (size - 10) + ink - 12).where(there, -1).sort(1).values)
+    for edge, axis in ((top, 0), (left, 1)):
+        placed = drawn.corners[..., axis].where(drawn.things >= 0, 0)
+        assert torch.equal(placed.sort(1).values, (edge - 15).where(there, 0).sort(1).values)
 
 
 def test_which_plans_fit_by_hand():
