@@ -18,6 +18,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -50,11 +51,11 @@ class Classifier(nn.Module):
 
 
 class Generator(nn.Module):
-    """Noisy images [b, 1, 28, 28] at steps t [b] with labels [b], 10 for none, to v."""
+    """Noisy images [b, 1, 28, 28], or latents [b, 12, 7, 7], at steps t [b] with labels [b], 10 for none, to v."""
 
-    def __init__(self):
+    def __init__(self, name: str):
         super().__init__()
-        self.net = load_pretrained("mnist-ddpm").model
+        self.net = load_pretrained(name).model
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
         return self.net(x, t, label=label.long())
@@ -142,46 +143,37 @@ class Filmmaker(nn.Module):
         return self.net(z, t, frames=frames, clip=clip)
 
 
-class FrameDecoder(nn.Module):
+class LatentCodes(nn.Module):
+    """Latents [b, 12, 7, 7], as `space` has made them of a VQ-VAE's, to the codes [b, 7, 7] that lie nearest."""
+
+    def __init__(self, space: nn.Module, codebook: Tensor):
+        super().__init__()
+        for name, value in {"mean": space.mean, "basis": space.basis * space.scale, "codebook": codebook}.items():
+            self.register_buffer(name, value.detach().clone())
+
+    def nearest(self, z: Tensor) -> Tensor:
+        lifted = z.permute(0, 2, 3, 1) @ self.basis.T + self.mean  # [b, 7, 7, 64]
+        return (self.codebook.square().sum(1) - 2 * lifted @ self.codebook.T).argmin(-1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.nearest(z).int()
+
+
+def latent_codes() -> LatentCodes:
+    codec = load_pretrained("mnist-latent").codec
+    return LatentCodes(codec, codec.vqvae.quantizer.codebook)
+
+
+class FrameDecoder(LatentCodes):
     """Latents [b, 12, 7, 7] of frames to images [b, 1, 28, 28] in [-1, 1], through the quantizer."""
 
     def __init__(self):
-        super().__init__()
         writer = load_pretrained("writing-video")
-        image = writer.model.image
+        super().__init__(writer.model.image, writer.vqvae.quantizer.codebook)
         self.decoder = writer.vqvae.decoder
-        for name, value in {"mean": image.mean, "basis": image.basis * image.scale, "codebook": writer.vqvae.quantizer.codebook}.items():
-            self.register_buffer(name, value.detach().clone())
 
     def forward(self, z: Tensor) -> Tensor:
-        lifted = z.permute(0, 2, 3, 1) @ self.basis.T + self.mean  # [b, 7, 7, 64]
-        codes = (self.codebook.square().sum(1) - 2 * lifted @ self.codebook.T).argmin(-1)
-        return self.decoder(self.codebook[codes].permute(0, 3, 1, 2)).clamp(-1, 1)
-
-
-class LatentGenerator(nn.Module):
-    """Noisy latents [b, 12, 7, 7] at steps t [b] with labels [b], 10 for none, to v."""
-
-    def __init__(self):
-        super().__init__()
-        self.net = load_pretrained("mnist-latent").model
-
-    def forward(self, z: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        return self.net(z, t, label=label.long())
-
-
-class LatentCodes(nn.Module):
-    """Latents [b, 12, 7, 7] to the codes [b, 7, 7] that lie nearest."""
-
-    def __init__(self):
-        super().__init__()
-        codec = load_pretrained("mnist-latent").codec
-        for name, value in {"mean": codec.mean, "basis": codec.basis * codec.scale, "codebook": codec.vqvae.quantizer.codebook}.items():
-            self.register_buffer(name, value.detach().clone())
-
-    def forward(self, z: Tensor) -> Tensor:
-        lifted = z.permute(0, 2, 3, 1) @ self.basis.T + self.mean  # [b, 7, 7, 64]
-        return (self.codebook.square().sum(1) - 2 * lifted @ self.codebook.T).argmin(-1).int()
+        return self.decoder(self.codebook[self.nearest(z)].permute(0, 3, 1, 2)).clamp(-1, 1)
 
 
 class NextCode(nn.Module):
@@ -246,7 +238,7 @@ def _any(*names: str) -> dict[str, int]:
 EXPORTS = {
     "classifier": Export(Classifier, ("digit-classifier",), lambda: {"x": torch.randn(2, 1, 28, 28)}, ("logits",), _any("x")),
     "generator": Export(
-        Generator,
+        partial(Generator, "mnist-ddpm"),
         ("mnist-ddpm",),
         lambda: {"x": torch.randn(2, 1, 28, 28), "t": torch.tensor([500.0, 20.0]), "label": torch.tensor([3, 10], dtype=torch.int32)},
         ("v",),
@@ -283,13 +275,13 @@ EXPORTS = {
         FrameDecoder, ("writing-video", "mnist-latent", "mnist-vqvae"), lambda: {"z": torch.randn(2, 12, 7, 7)}, ("x",), _any("z")
     ),
     "latent-generator": Export(
-        LatentGenerator,
+        partial(Generator, "mnist-latent"),
         ("mnist-latent", "mnist-vqvae"),
         lambda: {"z": torch.randn(2, 12, 7, 7), "t": torch.tensor([500.0, 20.0]), "label": torch.tensor([3, 10], dtype=torch.int32)},
         ("v",),
         _any("z", "t", "label"),
     ),
-    "latent-codes": Export(LatentCodes, ("mnist-latent", "mnist-vqvae"), lambda: {"z": torch.randn(2, 12, 7, 7)}, ("codes",), _any("z")),
+    "latent-codes": Export(latent_codes, ("mnist-latent", "mnist-vqvae"), lambda: {"z": torch.randn(2, 12, 7, 7)}, ("codes",), _any("z")),
     "next-code": Export(
         NextCode,
         ("mnist-prior", "mnist-vqvae"),

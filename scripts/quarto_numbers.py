@@ -12,7 +12,7 @@ from bookdata import ROOT, Book, number_of
 from finish import extent, mended, search_entries, words_of
 
 DOCS = ROOT / "_docs"
-NAME = "vqdiff_edu"
+NAME = Book(ROOT).settings["title"]
 
 
 def chapter_numbers() -> dict[str, tuple[str, str]]:

@@ -35,7 +35,7 @@ from pagecells import fold_label, prose, set_narrower
 
 HERE = Path(__file__).resolve().parent
 BOOK = Book(ROOT)
-NAME = "vqdiff_edu"
+NAME = BOOK.settings["title"]
 KINDS = {"eq": "Equation", "fig": "Figure", "tbl": "Table", "sec": "Section"}
 LABEL = r"(?:eq|fig|tbl|sec)-[\w-]*\w"
 CODE = re.compile(r"(^ *(`{3,}|~{3,}).*?^ *\2 *$|(?<!`)`[^`\n]+`(?!`))", re.MULTILINE | re.DOTALL)
