@@ -180,6 +180,14 @@ def test_a_chapter_knows_three_ways_to_go_wrong(chapter):
     assert most >= 3, f"chapter {chapter}: its implement exercises name at most {most} classic mistakes; three to five teach something"
 
 
+@pytest.mark.parametrize("chapter", sorted({key[:2] for key in FOUND}))
+def test_exercises_are_numbered_as_they_come(chapter):
+    """On the page and in the solutions."""
+    page = [int(n) for n in re.findall(rf"(?m)^\*\*{chapter}-(\d+)", chapter_of(BOOK, chapter).prose)]
+    assert page == list(range(1, len(page) + 1)), f"chapter {chapter} asks in the order {page}"
+    assert [int(key[3:]) for key in FOUND if key[:2] == chapter] == page, f"the solutions of chapter {chapter} have another order"
+
+
 @pytest.mark.parametrize("nb", [nb for nb in BOOK.notebooks if nb.module in PARTS], ids=lambda nb: nb.key)
 def test_solutions_are_told_in_words(nb):
     """Each exercise that a solutions page registers is also named in its prose."""

@@ -92,58 +92,9 @@ EXERCISES["07-2"] = Exercise(
     atol=1e-8,
 )
 
-# %% ../../nbs/9_appendix/solutions/ch07.ipynb #7c79f48e
-def _mmd2(a, b, *, diagonal=False, cross=2.0, scale=True):
-    def kernel(x, y):
-        return (x @ y.T / (x.shape[1] if scale else 1) + 1) ** 3
-
-    def within(x):
-        k = kernel(x, x)
-        return k.mean() if diagonal else (k.sum() - k.diagonal().sum()) / (len(x) * (len(x) - 1))
-
-    return within(a) + within(b) - cross * kernel(a, b).mean()
-
-# %% ../../nbs/9_appendix/solutions/ch07.ipynb #bbe3b673
-def _mmd2_small_divisor(a, b):
-    """Diagonal left out of the sum, but still counted."""
-
-    def kernel(x, y):
-        return (x @ y.T / x.shape[1] + 1) ** 3
-
-    sums = [kernel(x, x).fill_diagonal_(0).mean() for x in (a, b)]
-    return sums[0] + sums[1] - 2 * kernel(a, b).mean()
-
-
-def _two_samples():
-    g = torch.Generator().manual_seed(0)
-    sizes = ((2, 3, 1), (4, 3, 2), (20, 30, 5))
-    return [
-        (torch.randn(n, d, generator=g, dtype=torch.float64), torch.randn(m, d, generator=g, dtype=torch.float64) + 0.5)
-        for n, m, d in sizes
-    ]
-
-
+# %% ../../nbs/9_appendix/solutions/ch07.ipynb #d8d3ba9c
 EXERCISES["07-3"] = Exercise(
     "07-3",
-    kind="implement",
-    solution=_mmd2,
-    cases=_two_samples,
-    wrong={
-        "the diagonal is in": (
-            lambda a, b: _mmd2(a, b, diagonal=True),
-            "k(x, x) pairs a point with itself, and such pairs are always the closest: leave them out",
-        ),
-        "the diagonal is out, but still counted": (_mmd2_small_divisor, "n(n - 1) pairs remain; divide by that, not by n²"),
-        "the factor 2 before the cross term is missing": (lambda a, b: _mmd2(a, b, cross=1.0), "|p - q|² = p·p + q·q - 2 p·q"),
-        "the inner product was not divided by the dimension": (lambda a, b: _mmd2(a, b, scale=False), "the kernel is (x·y / d + 1)³"),
-    },
-    property="its mean over samples is the true squared MMD; so it must come out negative about as often as not when both samples have one source",
-    atol=1e-8,
-)
-
-# %% ../../nbs/9_appendix/solutions/ch07.ipynb #d8d3ba9c
-EXERCISES["07-4"] = Exercise(
-    "07-4",
     kind="predict",
     solution="about 0.65",
     options=("about 2.6", "about 1.3", "about 0.65", "about 0.16"),
@@ -156,6 +107,19 @@ EXERCISES["07-4"] = Exercise(
         "the square was taken twice": ("about 0.16", "the distance is already a square: 1/n, not 1/n²"),
     },
     property="bias = constant / n",
+)
+
+# %% ../../nbs/9_appendix/solutions/ch07.ipynb #c9ffcac5
+EXERCISES["07-4"] = Exercise(
+    "07-4",
+    kind="explain",
+    rubric=[
+        "the numbers of samples differ, and the bias with them: at 50,000 model A would score lower than its 3.1, by an amount that neither paper tells",
+        "so here the mismatch works against A: with the same true distance it would show the larger number. If anything A is ahead; that isn't a measurement either",
+        "one number has no replicate at all, and the bootstrap interval is no interval for anything: resampled points carry a bias of their own",
+        "same data does not mean same ruler: which features, which preprocessing, against which real set (training or test, how many)",
+        "what would settle it: both models, same n, same reference, same features, several independent replicates each, the real-against-real floor beside them",
+    ],
 )
 
 # %% ../../nbs/9_appendix/solutions/ch07.ipynb #fcd12ab4
@@ -201,6 +165,55 @@ EXERCISES["07-5"] = Exercise(
     atol=1e-8,
 )
 
+# %% ../../nbs/9_appendix/solutions/ch07.ipynb #7c79f48e
+def _mmd2(a, b, *, diagonal=False, cross=2.0, scale=True):
+    def kernel(x, y):
+        return (x @ y.T / (x.shape[1] if scale else 1) + 1) ** 3
+
+    def within(x):
+        k = kernel(x, x)
+        return k.mean() if diagonal else (k.sum() - k.diagonal().sum()) / (len(x) * (len(x) - 1))
+
+    return within(a) + within(b) - cross * kernel(a, b).mean()
+
+# %% ../../nbs/9_appendix/solutions/ch07.ipynb #bbe3b673
+def _mmd2_small_divisor(a, b):
+    """Diagonal left out of the sum, but still counted."""
+
+    def kernel(x, y):
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    sums = [kernel(x, x).fill_diagonal_(0).mean() for x in (a, b)]
+    return sums[0] + sums[1] - 2 * kernel(a, b).mean()
+
+
+def _two_samples():
+    g = torch.Generator().manual_seed(0)
+    sizes = ((2, 3, 1), (4, 3, 2), (20, 30, 5))
+    return [
+        (torch.randn(n, d, generator=g, dtype=torch.float64), torch.randn(m, d, generator=g, dtype=torch.float64) + 0.5)
+        for n, m, d in sizes
+    ]
+
+
+EXERCISES["07-6"] = Exercise(
+    "07-6",
+    kind="implement",
+    solution=_mmd2,
+    cases=_two_samples,
+    wrong={
+        "the diagonal is in": (
+            lambda a, b: _mmd2(a, b, diagonal=True),
+            "k(x, x) pairs a point with itself, and such pairs are always the closest: leave them out",
+        ),
+        "the diagonal is out, but still counted": (_mmd2_small_divisor, "n(n - 1) pairs remain; divide by that, not by n²"),
+        "the factor 2 before the cross term is missing": (lambda a, b: _mmd2(a, b, cross=1.0), "|p - q|² = p·p + q·q - 2 p·q"),
+        "the inner product was not divided by the dimension": (lambda a, b: _mmd2(a, b, scale=False), "the kernel is (x·y / d + 1)³"),
+    },
+    property="its mean over samples is the true squared MMD; so it must come out negative about as often as not when both samples have one source",
+    atol=1e-8,
+)
+
 # %% ../../nbs/9_appendix/solutions/ch07.ipynb #d277050a
 def _frequencies(indices, num_embeddings):
     return torch.bincount(indices.flatten(), minlength=num_embeddings).double() / indices.numel()
@@ -219,8 +232,8 @@ def _code_grids():
     ]
 
 
-EXERCISES["07-6"] = Exercise(
-    "07-6",
+EXERCISES["07-7"] = Exercise(
+    "07-7",
     kind="implement",
     solution=lambda indices, num_embeddings: _entropy(indices, num_embeddings).exp(),
     cases=_code_grids,
@@ -247,17 +260,4 @@ EXERCISES["07-6"] = Exercise(
     },
     property="k equally frequent codes have perplexity k, whatever num_embeddings is",
     dtype=False,
-)
-
-# %% ../../nbs/9_appendix/solutions/ch07.ipynb #c9ffcac5
-EXERCISES["07-7"] = Exercise(
-    "07-7",
-    kind="explain",
-    rubric=[
-        "the numbers of samples differ, and the bias with them: at 50,000 model A would score lower than its 3.1, by an amount that neither paper tells",
-        "so here the mismatch works against A: with the same true distance it would show the larger number. If anything A is ahead; that isn't a measurement either",
-        "one number has no replicate at all, and the bootstrap interval is no interval for anything: resampled points carry a bias of their own",
-        "same data does not mean same ruler: which features, which preprocessing, against which real set (training or test, how many)",
-        "what would settle it: both models, same n, same reference, same features, several independent replicates each, the real-against-real floor beside them",
-    ],
 )

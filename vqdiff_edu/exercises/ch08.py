@@ -117,23 +117,6 @@ EXERCISES["08-4"] = Exercise(
     property="equal scores give equal weights that sum to 1, one for each entry as it is written",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch08.ipynb #e2712e10
-EXERCISES["08-5"] = Exercise(
-    "08-5",
-    "compute",
-    solution=12_544,
-    wrong={
-        "keys without values, or one block": (6_272, "two blocks, and in each of them keys and values"),
-        "heads were counted once more": (50_176, "the four heads share the 64 channels; they do not have 64 each"),
-        "one head": (3_136, "a head has 16 channels, but there are four of them"),
-        "the weights were filed": (2 * 4 * 49 * 49, "the cache holds keys and values; weights are made anew for each query"),
-        "one token": (256, "that is what each token adds; 49 have passed"),
-    },
-    property="2 (keys and values) · blocks · tokens · channels",
-    atol=0.5,
-    rtol=0.0,
-)
-
 # %% ../../nbs/9_appendix/solutions/ch08.ipynb #f7a14026
 def next_token_loss(logits, tokens):
     return torch.nn.functional.cross_entropy(logits[:, :, :-1], tokens[:, 1:])
@@ -146,8 +129,8 @@ def _written():
     ]
 
 
-EXERCISES["08-6"] = Exercise(
-    "08-6",
+EXERCISES["08-5"] = Exercise(
+    "08-5",
     kind="implement",
     solution=next_token_loss,
     cases=_written,
@@ -174,6 +157,23 @@ EXERCISES["08-6"] = Exercise(
         ),
     },
     property="uniform logits cost log(num_tokens)",
+)
+
+# %% ../../nbs/9_appendix/solutions/ch08.ipynb #e2712e10
+EXERCISES["08-6"] = Exercise(
+    "08-6",
+    "compute",
+    solution=12_544,
+    wrong={
+        "keys without values, or one block": (6_272, "two blocks, and in each of them keys and values"),
+        "heads were counted once more": (50_176, "the four heads share the 64 channels; they do not have 64 each"),
+        "one head": (3_136, "a head has 16 channels, but there are four of them"),
+        "the weights were filed": (2 * 4 * 49 * 49, "the cache holds keys and values; weights are made anew for each query"),
+        "one token": (256, "that is what each token adds; 49 have passed"),
+    },
+    property="2 (keys and values) · blocks · tokens · channels",
+    atol=0.5,
+    rtol=0.0,
 )
 
 # %% ../../nbs/9_appendix/solutions/ch08.ipynb #40b4b8b7

@@ -87,6 +87,19 @@ EXERCISES["21-2"] = Exercise(
     property="mean and variance of q(x_s | x_t, x_0)",
 )
 
+# %% ../../nbs/9_appendix/solutions/ch21.ipynb #015a9718
+EXERCISES["21-3"] = Exercise(
+    "21-3",
+    kind="predict",
+    solution="1",
+    options=("0", "1/2", "1"),
+    wrong={
+        "the value at the first step": ("0", "at t = 0 it is 0, but the question is about the middle"),
+        "half of the way": ("1/2", "precisions add, but the start's is much smaller than the end's"),
+    },
+    property="the limit of the ratio in the middle of the schedule",
+)
+
 # %% ../../nbs/9_appendix/solutions/ch21.ipynb #a84cc742
 def mean_from_noise(x_t, eps, alpha, alpha_bar):
     """Mean of q(x_{t-1} | x_t, x_0) from the noise (eq-posterior-mean-eps)."""
@@ -98,8 +111,8 @@ def _noise_cases():
     return [tuple(torch.tensor([v], dtype=torch.float64) for v in row) for row in rows]
 
 
-EXERCISES["21-3"] = Exercise(
-    "21-3",
+EXERCISES["21-4"] = Exercise(
+    "21-4",
     kind="implement",
     solution=mean_from_noise,
     cases=_noise_cases,
@@ -124,33 +137,9 @@ EXERCISES["21-3"] = Exercise(
     property="mean of q(x_{t-1} | x_t, x_0), from the noise",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch21.ipynb #015a9718
-EXERCISES["21-4"] = Exercise(
-    "21-4",
-    kind="predict",
-    solution="1",
-    options=("0", "1/2", "1"),
-    wrong={
-        "the value at the first step": ("0", "at t = 0 it is 0, but the question is about the middle"),
-        "half of the way": ("1/2", "precisions add, but the start's is much smaller than the end's"),
-    },
-    property="the limit of the ratio in the middle of the schedule",
-)
-
-# %% ../../nbs/9_appendix/solutions/ch21.ipynb #580ef56e
+# %% ../../nbs/9_appendix/solutions/ch21.ipynb #3105ceed
 EXERCISES["21-5"] = Exercise(
     "21-5",
-    kind="explain",
-    rubric=[
-        "names the Markov property: x_{t+1} is x_t with fresh noise",
-        "concludes that the posterior is unchanged",
-        "says that x_{t+1} would matter if x_t were not known",
-    ],
-)
-
-# %% ../../nbs/9_appendix/solutions/ch21.ipynb #3105ceed
-EXERCISES["21-6"] = Exercise(
-    "21-6",
     kind="predict",
     solution="smaller than",
     options=("smaller than", "equal to", "larger than"),
@@ -159,4 +148,15 @@ EXERCISES["21-6"] = Exercise(
         "noise remains": ("larger than", "the last step adds none"),
     },
     property="the spread of E[x_0 | x_1] beside that of x_0",
+)
+
+# %% ../../nbs/9_appendix/solutions/ch21.ipynb #580ef56e
+EXERCISES["21-6"] = Exercise(
+    "21-6",
+    kind="explain",
+    rubric=[
+        "names the Markov property: x_{t+1} is x_t with fresh noise",
+        "concludes that the posterior is unchanged",
+        "says that x_{t+1} would matter if x_t were not known",
+    ],
 )

@@ -144,9 +144,21 @@ EXERCISES["22-4"] = Exercise(
     property="the mean of a list given a noisy entry",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch22.ipynb #6e78ea41
+# %% ../../nbs/9_appendix/solutions/ch22.ipynb #98ffe362
 EXERCISES["22-5"] = Exercise(
     "22-5",
+    kind="explain",
+    rubric=[
+        "says that under the same schedule, unit and question no model can be below the floor on average over the training set",
+        "names a different ruler: the scale of the pictures, the schedule, the target, or an unevenly drawn t",
+        "names an easier question: labels given, or fewer training digits",
+        "proposes to measure the list's loss on the same noisy batches",
+    ],
+)
+
+# %% ../../nbs/9_appendix/solutions/ch22.ipynb #6e78ea41
+EXERCISES["22-6"] = Exercise(
+    "22-6",
     kind="compute",
     solution=math.log(600),
     wrong={
@@ -156,16 +168,4 @@ EXERCISES["22-5"] = Exercise(
     },
     property="the area in nats",
     atol=5e-3,
-)
-
-# %% ../../nbs/9_appendix/solutions/ch22.ipynb #98ffe362
-EXERCISES["22-6"] = Exercise(
-    "22-6",
-    kind="explain",
-    rubric=[
-        "says that under the same schedule, unit and question no model can be below the floor on average over the training set",
-        "names a different ruler: the scale of the pictures, the schedule, the target, or an unevenly drawn t",
-        "names an easier question: labels given, or fewer training digits",
-        "proposes to measure the list's loss on the same noisy batches",
-    ],
 )

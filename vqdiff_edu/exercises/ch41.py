@@ -16,20 +16,23 @@ from ..grading import Exercise
 # %% ../../nbs/9_appendix/solutions/ch41.ipynb #e5611e56
 EXERCISES = {}
 
-# %% ../../nbs/9_appendix/solutions/ch41.ipynb #2858c30b
+# %% ../../nbs/9_appendix/solutions/ch41.ipynb #1c50f52a
 EXERCISES["41-1"] = Exercise(
     "41-1",
-    kind="compute",
-    solution=(0.9286, 1.0),
+    kind="predict",
+    solution="to zero",
+    options=("to zero", "to the floor of the wording", "it stays at the logarithm of the vocabulary"),
     wrong={
-        "the textbook's interval": ((1.0, 1.0), "It takes the standard error at the estimate, and at 1 that is 0; ask each p for its own."),
-        "beyond one": ((0.9286, 1.0714), "No share exceeds 1: the upper root of the quadratic is 1 itself."),
-        "z for its square": ((0.9623, 1.0), "At 50 of 50 the lower end is n / (n + z²), with z² = 3.84."),
-        "the rule of three": ((0.94, 1.0), "3/n is a good rule, but a one-sided one from another interval; Wilson's is n / (n + z²)."),
-        "90 per cent": ((0.9487, 1.0), "z = 1.645 belongs to 90 %; here z = 1.96."),
+        "as if it were correct": (
+            "to the floor of the wording",
+            "The floor holds for a model that does not see the answer. Does this one?",
+        ),
+        "nothing to learn": (
+            "it stays at the logarithm of the vocabulary",
+            "Each position is given the very word it is asked for; that can be learned in no time.",
+        ),
     },
-    property="the low end is the p that is 1.96 of its own standard errors below 1",
-    atol=6e-5,
+    property="the target of position i is its own input",
 )
 
 # %% ../../nbs/9_appendix/solutions/ch41.ipynb #d0b2203f
@@ -80,42 +83,20 @@ EXERCISES["41-2"] = Exercise(
     property="exp of minus the result, summed over all captions there can be, is at most 1",
 )
 
-# %% ../../nbs/9_appendix/solutions/ch41.ipynb #5c219152
+# %% ../../nbs/9_appendix/solutions/ch41.ipynb #2858c30b
 EXERCISES["41-3"] = Exercise(
     "41-3",
     kind="compute",
-    solution=math.log(4 * 2 * 36**3),
+    solution=(0.9286, 1.0),
     wrong={
-        "outer things in one order": (
-            math.log(4 * 36**3),
-            "The one between stays, but the outer two may be named in either order: a factor 2.",
-        ),
-        "adjectives in one order": (math.log(4 * 2 * 18**3), "Each thing has 3 · 3 · 2 words and 2 orders of its adjectives: 36."),
-        "bits for nats": (math.log2(4 * 2 * 36**3), "The loss uses the natural logarithm."),
-        "one thing": (math.log(4 * 36), "That is the floor for a single thing; here there are three."),
-        "the number of captions": (4 * 2 * 36**3, "That is how many there are; the entropy is its logarithm."),
+        "the textbook's interval": ((1.0, 1.0), "It takes the standard error at the estimate, and at 1 that is 0; ask each p for its own."),
+        "beyond one": ((0.9286, 1.0714), "No share exceeds 1: the upper root of the quadratic is 1 itself."),
+        "z for its square": ((0.9623, 1.0), "At 50 of 50 the lower end is n / (n + z²), with z² = 3.84."),
+        "the rule of three": ((0.94, 1.0), "3/n is a good rule, but a one-sided one from another interval; Wilson's is n / (n + z²)."),
+        "90 per cent": ((0.9487, 1.0), "z = 1.645 belongs to 90 %; here z = 1.96."),
     },
-    property="the logarithm of the number of true captions, since the grammar gives each of them equally often",
-    atol=5e-3,
-)
-
-# %% ../../nbs/9_appendix/solutions/ch41.ipynb #1c50f52a
-EXERCISES["41-4"] = Exercise(
-    "41-4",
-    kind="predict",
-    solution="to zero",
-    options=("to zero", "to the floor of the wording", "it stays at the logarithm of the vocabulary"),
-    wrong={
-        "as if it were correct": (
-            "to the floor of the wording",
-            "The floor holds for a model that does not see the answer. Does this one?",
-        ),
-        "nothing to learn": (
-            "it stays at the logarithm of the vocabulary",
-            "Each position is given the very word it is asked for; that can be learned in no time.",
-        ),
-    },
-    property="the target of position i is its own input",
+    property="the low end is the p that is 1.96 of its own standard errors below 1",
+    atol=6e-5,
 )
 
 # %% ../../nbs/9_appendix/solutions/ch41.ipynb #cc75d261
@@ -152,8 +133,8 @@ def _box_cases():
     return [(torch.rand(49, generator=g).softmax(0).view(7, 7), box) for box in boxes]
 
 # %% ../../nbs/9_appendix/solutions/ch41.ipynb #1b0dec7c
-EXERCISES["41-5"] = Exercise(
-    "41-5",
+EXERCISES["41-4"] = Exercise(
+    "41-4",
     kind="implement",
     solution=attention_on_box_solution,
     cases=_box_cases,
@@ -168,6 +149,25 @@ EXERCISES["41-5"] = Exercise(
         ),
     },
     property="evenly spread attention gives side² / 56²",
+)
+
+# %% ../../nbs/9_appendix/solutions/ch41.ipynb #5c219152
+EXERCISES["41-5"] = Exercise(
+    "41-5",
+    kind="compute",
+    solution=math.log(4 * 2 * 36**3),
+    wrong={
+        "outer things in one order": (
+            math.log(4 * 36**3),
+            "The one between stays, but the outer two may be named in either order: a factor 2.",
+        ),
+        "adjectives in one order": (math.log(4 * 2 * 18**3), "Each thing has 3 · 3 · 2 words and 2 orders of its adjectives: 36."),
+        "bits for nats": (math.log2(4 * 2 * 36**3), "The loss uses the natural logarithm."),
+        "one thing": (math.log(4 * 36), "That is the floor for a single thing; here there are three."),
+        "the number of captions": (4 * 2 * 36**3, "That is how many there are; the entropy is its logarithm."),
+    },
+    property="the logarithm of the number of true captions, since the grammar gives each of them equally often",
+    atol=5e-3,
 )
 
 # %% ../../nbs/9_appendix/solutions/ch41.ipynb #010ea20f

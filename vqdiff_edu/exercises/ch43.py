@@ -13,9 +13,24 @@ from ..grading import Exercise
 # %% ../../nbs/9_appendix/solutions/ch43.ipynb #0f1d4af1
 EXERCISES = {}
 
-# %% ../../nbs/9_appendix/solutions/ch43.ipynb #7f3dfe2b
+# %% ../../nbs/9_appendix/solutions/ch43.ipynb #e73a6d26
 EXERCISES["43-1"] = Exercise(
     "43-1",
+    kind="compute",
+    solution=(2.0, 1.0),
+    wrong={
+        "the two exchanged": ((1.0, 2.0), "It is the windows themselves that add up to 1; their squares do not."),
+        "flawless in both": ((1.0, 1.0), "cos² is not constant: add the squares at θ = 0 and at θ = 90°."),
+        "a quarter of the window as hop": ((1.0, 1.5), "At most two windows reach a sample with this hop."),
+        "ripple in decibels": ((3.0103, 0.0), "A factor was asked for, not decibels."),
+    },
+    property="one window is (1 - cos θ) / 2, the other (1 + cos θ) / 2",
+    atol=1e-3,
+)
+
+# %% ../../nbs/9_appendix/solutions/ch43.ipynb #7f3dfe2b
+EXERCISES["43-2"] = Exercise(
+    "43-2",
     kind="compute",
     solution=(100.0, 25.0, 31.25),
     wrong={
@@ -58,8 +73,8 @@ def _frame_power_cases():
     return [(v, 0.5 - 0.5 * torch.cos(2 * torch.pi * torch.arange(len(v), dtype=torch.float64) / len(v))) for v in x]
 
 # %% ../../nbs/9_appendix/solutions/ch43.ipynb #f7a12fc8
-EXERCISES["43-2"] = Exercise(
-    "43-2",
+EXERCISES["43-3"] = Exercise(
+    "43-3",
     kind="implement",
     solution=frame_power_solution,
     cases=_frame_power_cases,
@@ -86,21 +101,6 @@ EXERCISES["43-2"] = Exercise(
         ),
     },
     property="the powers add up to sum(w² x²) / sum(w²)",
-)
-
-# %% ../../nbs/9_appendix/solutions/ch43.ipynb #e73a6d26
-EXERCISES["43-3"] = Exercise(
-    "43-3",
-    kind="compute",
-    solution=(2.0, 1.0),
-    wrong={
-        "the two exchanged": ((1.0, 2.0), "It is the windows themselves that add up to 1; their squares do not."),
-        "flawless in both": ((1.0, 1.0), "cos² is not constant: add the squares at θ = 0 and at θ = 90°."),
-        "a quarter of the window as hop": ((1.0, 1.5), "At most two windows reach a sample with this hop."),
-        "ripple in decibels": ((3.0103, 0.0), "A factor was asked for, not decibels."),
-    },
-    property="one window is (1 - cos θ) / 2, the other (1 + cos θ) / 2",
-    atol=1e-3,
 )
 
 # %% ../../nbs/9_appendix/solutions/ch43.ipynb #311742b3
@@ -169,21 +169,9 @@ EXERCISES["43-5"] = Exercise(
     },
 )
 
-# %% ../../nbs/9_appendix/solutions/ch43.ipynb #4d2a0ba9
+# %% ../../nbs/9_appendix/solutions/ch43.ipynb #cb7a6b8d
 EXERCISES["43-6"] = Exercise(
     "43-6",
-    kind="explain",
-    rubric=[
-        "names accuracy on speakers left out of the training (mean and worst speaker), because callers are strangers",
-        "says that the official split has every test speaker in the training, in the same room with the same microphone",
-        "six speakers, all men, are few: the mean over six persons has a wide interval whatever the number of recordings",
-        "or: the recordings are cut to one word without noise or line; callers mumble, pause, say other words, and there is no answer 'none of these'",
-    ],
-)
-
-# %% ../../nbs/9_appendix/solutions/ch43.ipynb #cb7a6b8d
-EXERCISES["43-7"] = Exercise(
-    "43-7",
     kind="compute",
     solution=(855 * 0.04 + 15) / 870,
     wrong={
@@ -195,4 +183,16 @@ EXERCISES["43-7"] = Exercise(
     },
     property="wrong over accepted, both counted in sounds",
     atol=1e-3,
+)
+
+# %% ../../nbs/9_appendix/solutions/ch43.ipynb #4d2a0ba9
+EXERCISES["43-7"] = Exercise(
+    "43-7",
+    kind="explain",
+    rubric=[
+        "names accuracy on speakers left out of the training (mean and worst speaker), because callers are strangers",
+        "says that the official split has every test speaker in the training, in the same room with the same microphone",
+        "six speakers, all men, are few: the mean over six persons has a wide interval whatever the number of recordings",
+        "or: the recordings are cut to one word without noise or line; callers mumble, pause, say other words, and there is no answer 'none of these'",
+    ],
 )

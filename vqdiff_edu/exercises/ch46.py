@@ -148,25 +148,13 @@ EXERCISES["46-5"] = Exercise(
     },
 )
 
-# %% ../../nbs/9_appendix/solutions/ch46.ipynb #5e11aa10
-EXERCISES["46-6"] = Exercise(
-    "46-6",
-    kind="explain",
-    rubric=[
-        "asks for the error of a constant curve, or another answer that does not listen, on the same recordings",
-        "says that the gap between shuffled and matched recordings must be judged against it: curves of different recordings resemble one another",
-        "asks how uncertain the figures are (recordings, speakers, repeated samples)",
-        "perhaps asks for the error of true videos, the best that could be had",
-    ],
-)
-
 # %% ../../nbs/9_appendix/solutions/ch46.ipynb #3dd24b76
 def only_what_stays_solution(film):
     return film.flip(0).cummin(0).values.flip(0)
 
 # %% ../../nbs/9_appendix/solutions/ch46.ipynb #85b6cd29
-EXERCISES["46-7"] = Exercise(
-    "46-7",
+EXERCISES["46-6"] = Exercise(
+    "46-6",
     kind="implement",
     solution=only_what_stays_solution,
     cases=lambda: [torch.randn(f, 3, 2, generator=torch.Generator().manual_seed(f)) for f in (1, 2, 5, 16)],
@@ -187,4 +175,16 @@ EXERCISES["46-7"] = Exercise(
         ),
     },
     property="the last frame is unchanged, and no pixel gets lighter",
+)
+
+# %% ../../nbs/9_appendix/solutions/ch46.ipynb #5e11aa10
+EXERCISES["46-7"] = Exercise(
+    "46-7",
+    kind="explain",
+    rubric=[
+        "asks for the error of a constant curve, or another answer that does not listen, on the same recordings",
+        "says that the gap between shuffled and matched recordings must be judged against it: curves of different recordings resemble one another",
+        "asks how uncertain the figures are (recordings, speakers, repeated samples)",
+        "perhaps asks for the error of true videos, the best that could be had",
+    ],
 )
