@@ -146,7 +146,7 @@ def average_precision(marks: Bool[Tensor, "query item"]) -> Float[Tensor, " quer
 
 # %% ../../nbs/5_crossmodal/48_retrieval_and_recommendation.ipynb #41a53065
 def chance_average_precision(items: int, relevant: int) -> float:
-    """What `average_precision` is on average when the items stand in random order (eq-chance)."""
+    """What `average_precision` is on average when the items, two or more, stand in random order (eq-chance)."""
     harmonic = sum(1 / k for k in range(1, items + 1))
     return (harmonic + (relevant - 1) / (items - 1) * (items - harmonic)) / items
 
