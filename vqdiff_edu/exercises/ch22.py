@@ -151,7 +151,7 @@ EXERCISES["22-5"] = Exercise(
     rubric=[
         "says that under the same schedule, unit and question no model can be below the floor on average over the training set",
         "names a different ruler: the scale of the pictures, the schedule, the target, or an unevenly drawn t",
-        "names an easier question: labels given, or fewer training digits",
+        "names an easier question: fewer training digits, or labels after all",
         "proposes to measure the list's loss on the same noisy batches",
     ],
 )
