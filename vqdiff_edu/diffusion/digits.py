@@ -28,7 +28,8 @@ class DigitGenerator(nn.Module):
     """Draws digits: `generator(labels)` gives images [batch, 1, 28, 28] in [-1, 1] for labels 0 … 9, by DDIM.
 
     `.model` is the network, all that is trained and stored; `.diffusion` says how it is trained and sampled. The number of steps and the guidance,
-    its scale and the interval of steps in which it acts, default to those of `.card`.
+    its scale and the interval of steps in which it acts, default to those of `.card`; a scale alone keeps the card's interval, and
+    `guidance_interval=(0, 1000)` is every step of a thousand.
     """
 
     def __init__(self, model: UNet, diffusion: GaussianDiffusion):

@@ -146,9 +146,9 @@ EXERCISES["26-4"] = Exercise(
 EXERCISES["26-5"] = Exercise(
     "26-5",
     kind="predict",
-    solution="not possible",
-    options=("possible", "not possible"),
-    wrong={"noise can go either way": ("possible", "the estimate is not only noisy, it is biased: which way?")},
+    solution="hardly ever",
+    options=("often", "hardly ever"),
+    wrong={"noise can go either way": ("often", "the estimate is not only noisy, it is biased: which way?")},
     property="how the Fréchet distance depends on the number of samples",
 )
 
