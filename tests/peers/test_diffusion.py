@@ -10,7 +10,7 @@ import torch
 
 from vqdiff_edu.diffusion.parameterization import GaussianDiffusion
 from vqdiff_edu.diffusion.posterior import posterior_coefficients, q_posterior_mean_variance
-from vqdiff_edu.diffusion.samplers import sample_ddim, timesteps
+from vqdiff_edu.diffusion.samplers import sample_ddim, sample_ddpm, sample_dpmpp_2m, timesteps
 from vqdiff_edu.diffusion.schedule import NoiseSchedule
 
 T = 1000
@@ -99,6 +99,54 @@ def test_ddim_agrees_with_diffusers_step_by_step(diffusers, objective, eta):
         callback=lambda s, x: mine.append(x.clone()),
     )
     torch.testing.assert_close(torch.stack(mine), torch.stack(path), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])
+@pytest.mark.parametrize("n", [5, 7, 50])
+def test_spacings_agree_with_diffusers(diffusers, spacing, n):
+    scheduler = diffusers.DDIMScheduler(num_train_timesteps=T, timestep_spacing=spacing)
+    scheduler.set_timesteps(n)
+    assert timesteps(T, n, spacing).tolist() == scheduler.timesteps.tolist()
+
+
+def test_zero_terminal_snr_agrees_with_diffusers(diffusers):
+    theirs = diffusers.DDPMScheduler(num_train_timesteps=T, beta_schedule="linear", rescale_betas_zero_snr=True).alphas_cumprod.double()
+    torch.testing.assert_close(NoiseSchedule.linear(T).zero_terminal_snr().alphas_cumprod, theirs, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("objective", "prediction"), [("eps", "epsilon"), ("v", "v_prediction"), ("x0", "sample")])
+def test_dpmpp_2m_agrees_with_diffusers_step_by_step(diffusers, objective, prediction):
+    options = dict(algorithm_type="dpmsolver++", solver_order=2, final_sigmas_type="zero", euler_at_final=True)
+    scheduler = diffusers.DPMSolverMultistepScheduler(
+        num_train_timesteps=T, beta_schedule="linear", timestep_spacing="trailing", prediction_type=prediction, **options
+    )
+    scheduler.set_timesteps(10)
+    x, theirs, mine = images(2, 1, 4, 4), [], []
+    start = x
+    for t in scheduler.timesteps:
+        x = scheduler.step(toy_model(x, t), t, x).prev_sample
+        theirs.append(x)
+    diffusion = GaussianDiffusion(NoiseSchedule.linear(T), objective, clip_range=None)
+    sample_dpmpp_2m(diffusion, toy_model, start.shape, num_inference_steps=10, x_init=start, callback=lambda s, x: mine.append(x.clone()))
+    torch.testing.assert_close(torch.stack(mine), torch.stack(theirs), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("variance", ["small", "large"])
+def test_ancestral_steps_agree_with_diffusers_but_for_noise_on_the_last(diffusers, variance):
+    """With the larger variance and a stride, diffusers draws noise on the step to clean data too."""
+    options = dict(clip_sample=False, timestep_spacing="trailing", prediction_type="v_prediction", variance_type=f"fixed_{variance}")
+    scheduler = diffusers.DDPMScheduler(num_train_timesteps=T, beta_schedule="linear", **options)
+    scheduler.set_timesteps(10)
+    x, theirs, mine, g = images(2, 1, 4, 4), [], [], torch.Generator().manual_seed(9)
+    start = x
+    for t in scheduler.timesteps:
+        x = scheduler.step(toy_model(x, t), t, x, generator=g).prev_sample
+        theirs.append(x)
+    diffusion = GaussianDiffusion(NoiseSchedule.linear(T), "v", clip_range=None, variance=variance)
+    options = {"num_inference_steps": 10, "x_init": start, "generator": torch.Generator().manual_seed(9)}
+    sample_ddpm(diffusion, toy_model, start.shape, callback=lambda s, x: mine.append(x.clone()), **options)
+    torch.testing.assert_close(torch.stack(mine[:-1]), torch.stack(theirs[:-1]), atol=1e-4, rtol=1e-4)
+    assert torch.allclose(mine[-1], theirs[-1], atol=1e-4) == (variance == "small")
 
 
 def test_cosine_and_posterior_agree_with_denoising_diffusion_pytorch(lucidrains):
