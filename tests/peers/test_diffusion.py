@@ -72,33 +72,37 @@ def test_log_variance_at_the_first_step_differs_by_design(diffusers, lucidrains)
     assert scheduler._get_variance(0).item() == pytest.approx(1e-10, rel=1e-3)  # it returns the deviation, the root of 1e-20
 
 
+PREDICTION = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
+
+
+def their_walk(scheduler, start, **options):
+    """Every state of ten steps of a scheduler of diffusers from `start`; `options` are those of its step."""
+    scheduler.set_timesteps(10)
+    assert scheduler.timesteps.tolist() == timesteps(T, 10, "trailing").tolist()
+    x, path = start, []
+    for t in scheduler.timesteps:
+        x = scheduler.step(toy_model(x, t), t, x, **options).prev_sample
+        path.append(x)
+    return torch.stack(path)
+
+
+def our_walk(sampler, diffusion, start, **options):
+    """Every state of ten steps of ours."""
+    path = []
+    options |= {"num_inference_steps": 10, "x_init": start, "callback": lambda s, x: path.append(x.clone())}
+    sampler(diffusion, toy_model, start.shape, **options)
+    return torch.stack(path)
+
+
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("objective", ["eps", "v"])
 def test_ddim_agrees_with_diffusers_step_by_step(diffusers, objective, eta):
-    prediction = {"eps": "epsilon", "v": "v_prediction"}[objective]
-    options = dict(clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing", prediction_type=prediction)
+    options = dict(clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing", prediction_type=PREDICTION[objective])
     scheduler = diffusers.DDIMScheduler(num_train_timesteps=T, beta_schedule="linear", **options)
-    scheduler.set_timesteps(10)
-    assert scheduler.timesteps.tolist() == timesteps(T, 10, "trailing").tolist()
-    start, path = images(2, 1, 4, 4), []
-    x = start
-    g = torch.Generator().manual_seed(9)
-    for t in scheduler.timesteps:
-        x = scheduler.step(toy_model(x, t), t, x, eta=eta, generator=g).prev_sample
-        path.append(x)
-    mine = []
-    diffusion = GaussianDiffusion(NoiseSchedule.linear(T), objective, clip_range=None)
-    sample_ddim(
-        diffusion,
-        toy_model,
-        start.shape,
-        num_inference_steps=10,
-        eta=eta,
-        x_init=start,
-        generator=torch.Generator().manual_seed(9),
-        callback=lambda s, x: mine.append(x.clone()),
-    )
-    torch.testing.assert_close(torch.stack(mine), torch.stack(path), atol=1e-3, rtol=1e-3)
+    start, diffusion = images(2, 1, 4, 4), GaussianDiffusion(NoiseSchedule.linear(T), objective, clip_range=None)
+    theirs = their_walk(scheduler, start, eta=eta, generator=torch.Generator().manual_seed(9))
+    mine = our_walk(sample_ddim, diffusion, start, eta=eta, generator=torch.Generator().manual_seed(9))
+    torch.testing.assert_close(mine, theirs, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])
@@ -114,21 +118,14 @@ def test_zero_terminal_snr_agrees_with_diffusers(diffusers):
     torch.testing.assert_close(NoiseSchedule.linear(T).zero_terminal_snr().alphas_cumprod, theirs, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(("objective", "prediction"), [("eps", "epsilon"), ("v", "v_prediction"), ("x0", "sample")])
-def test_dpmpp_2m_agrees_with_diffusers_step_by_step(diffusers, objective, prediction):
+@pytest.mark.parametrize("objective", ["eps", "v", "x0"])
+def test_dpmpp_2m_agrees_with_diffusers_step_by_step(diffusers, objective):
     options = dict(algorithm_type="dpmsolver++", solver_order=2, final_sigmas_type="zero", euler_at_final=True)
-    scheduler = diffusers.DPMSolverMultistepScheduler(
-        num_train_timesteps=T, beta_schedule="linear", timestep_spacing="trailing", prediction_type=prediction, **options
-    )
-    scheduler.set_timesteps(10)
-    x, theirs, mine = images(2, 1, 4, 4), [], []
-    start = x
-    for t in scheduler.timesteps:
-        x = scheduler.step(toy_model(x, t), t, x).prev_sample
-        theirs.append(x)
-    diffusion = GaussianDiffusion(NoiseSchedule.linear(T), objective, clip_range=None)
-    sample_dpmpp_2m(diffusion, toy_model, start.shape, num_inference_steps=10, x_init=start, callback=lambda s, x: mine.append(x.clone()))
-    torch.testing.assert_close(torch.stack(mine), torch.stack(theirs), atol=1e-3, rtol=1e-3)
+    options |= dict(timestep_spacing="trailing", prediction_type=PREDICTION[objective])
+    scheduler = diffusers.DPMSolverMultistepScheduler(num_train_timesteps=T, beta_schedule="linear", **options)
+    start, diffusion = images(2, 1, 4, 4), GaussianDiffusion(NoiseSchedule.linear(T), objective, clip_range=None)
+    mine = our_walk(sample_dpmpp_2m, diffusion, start)
+    torch.testing.assert_close(mine, their_walk(scheduler, start), atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("variance", ["small", "large"])
@@ -136,16 +133,10 @@ def test_ancestral_steps_agree_with_diffusers_but_for_noise_on_the_last(diffuser
     """With the larger variance and a stride, diffusers draws noise on the step to clean data too."""
     options = dict(clip_sample=False, timestep_spacing="trailing", prediction_type="v_prediction", variance_type=f"fixed_{variance}")
     scheduler = diffusers.DDPMScheduler(num_train_timesteps=T, beta_schedule="linear", **options)
-    scheduler.set_timesteps(10)
-    x, theirs, mine, g = images(2, 1, 4, 4), [], [], torch.Generator().manual_seed(9)
-    start = x
-    for t in scheduler.timesteps:
-        x = scheduler.step(toy_model(x, t), t, x, generator=g).prev_sample
-        theirs.append(x)
-    diffusion = GaussianDiffusion(NoiseSchedule.linear(T), "v", clip_range=None, variance=variance)
-    options = {"num_inference_steps": 10, "x_init": start, "generator": torch.Generator().manual_seed(9)}
-    sample_ddpm(diffusion, toy_model, start.shape, callback=lambda s, x: mine.append(x.clone()), **options)
-    torch.testing.assert_close(torch.stack(mine[:-1]), torch.stack(theirs[:-1]), atol=1e-4, rtol=1e-4)
+    start, diffusion = images(2, 1, 4, 4), GaussianDiffusion(NoiseSchedule.linear(T), "v", clip_range=None, variance=variance)
+    theirs = their_walk(scheduler, start, generator=torch.Generator().manual_seed(9))
+    mine = our_walk(sample_ddpm, diffusion, start, generator=torch.Generator().manual_seed(9))
+    torch.testing.assert_close(mine[:-1], theirs[:-1], atol=1e-4, rtol=1e-4)
     assert torch.allclose(mine[-1], theirs[-1], atol=1e-4) == (variance == "small")
 
 
